@@ -1,0 +1,46 @@
+"""The part of the build that pyproject.toml cannot say: the extension and its wheel's tag."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from build_ffi import NO_HEADERS  # noqa: E402
+
+
+class BuildExt(build_ext):
+    """Say what to install, in one sentence, where OpenSSL's headers are missing."""
+
+    def build_extension(self, ext):
+        probe = Path(self.build_temp) / "probe_openssl.c"
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_text(
+            "#include <openssl/ssl.h>\n"
+            "#if OPENSSL_VERSION_NUMBER < 0x30000000L\n#error too old\n#endif\n"
+        )
+        try:
+            self.compiler.compile(
+                [str(probe)],
+                output_dir=os.sep,
+                include_dirs=ext.include_dirs,
+                extra_postargs=ext.extra_compile_args,
+            )
+        except Exception as exc:
+            raise SystemExit(NO_HEADERS) from exc
+        super().build_extension(ext)
+
+
+# One wheel serves every CPython from 3.9 on, except free-threaded ones, which have no stable ABI.
+abi3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+setup(
+    cffi_modules=["build_ffi.py:ffibuilder"],
+    cmdclass={"build_ext": BuildExt},
+    options={"bdist_wheel": {"py_limited_api": "cp39"}} if abi3 else {},
+)

@@ -1,0 +1,354 @@
+/* Everything Python may touch: opaque structs, plain structs, prototypes with their contracts.
+ *
+ * This file is included by every C file and is also given to cffi's parser, so nothing is
+ * declared twice: no preprocessor lines, no OpenSSL types. Unless a contract says otherwise:
+ * functions return SB_OK or a negative enum sb_status, `err` is filled only when they fail, any
+ * thread may call them, strings are NUL-terminated UTF-8 bytes and sizes are in bytes.
+ */
+
+typedef struct sb_ctx sb_ctx;         /* an SSL_CTX and what hangs on it; reference counted */
+typedef struct sb_conn sb_conn;       /* an SSL with its transport; one owner */
+typedef struct sb_bio sb_bio;         /* a memory buffer between TLS and its user; counted */
+typedef struct sb_session sb_session; /* an SSL_SESSION */
+typedef struct sb_cert sb_cert;       /* an X509 */
+
+enum sb_status {
+    SB_OK = 0,
+    SB_WANT_READ = -1,   /* non-blocking, or memory: more input is needed first */
+    SB_WANT_WRITE = -2,  /* non-blocking: the transport takes no more now */
+    SB_TIMEOUT = -3,     /* the deadline passed; err->want says in which direction */
+    SB_INTERRUPTED = -4, /* a signal arrived; call again with err->remaining seconds */
+    SB_ZERO_RETURN = -5, /* the peer sent close_notify */
+    SB_ABRUPT_EOF = -6,  /* the transport ended without close_notify */
+    SB_SYSCALL = -7,     /* err->errno_value says which system error */
+    SB_FAILED = -8,      /* OpenSSL refused; err->code and err->text */
+    SB_VERIFY = -9,      /* the peer's certificate was refused; err->verify_code */
+    SB_NO_MEMORY = -10,
+    SB_BAD_ARG = -11,     /* err->text says which */
+    SB_UNSUPPORTED = -12, /* this OpenSSL lacks it; err->text says which version has it */
+    SB_CLOSED = -13,      /* sb_conn_close() came first */
+    SB_INVALID = -14      /* OpenSSL returned an error kind that no caller expects */
+};
+
+/* Why an operation failed. It belongs to the caller, so no other thread can overwrite it. */
+typedef struct sb_error {
+    unsigned long code; /* as of ERR_peek_last_error(3), or 0 */
+    int lib;            /* ERR_GET_LIB(code) */
+    int reason;         /* ERR_GET_REASON(code) */
+    int ssl_error;      /* as of SSL_get_error(3), or 0 outside of TLS I/O */
+    int errno_value;
+    int verify_code;  /* X509_V_ERR_*, see X509_STORE_CTX_get_error(3) */
+    int line;         /* where in our C source it was noticed */
+    int want;         /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
+    double remaining; /* with SB_INTERRUPTED: seconds left, negative for no limit */
+    char text[256];
+} sb_error;
+
+/* A row of a table of named numbers. */
+typedef struct sb_constant {
+    const char *name; /* NULL ends the table */
+    long long value;
+} sb_constant;
+
+/* A row of the table of error reasons. */
+typedef struct sb_reason {
+    const char *name; /* NULL ends the table */
+    int lib;
+    int reason;
+} sb_reason;
+
+/* A list of byte strings in one allocation: item i is data[ends[i-1]..ends[i]] and means
+ * kinds[i]. Lengths are apart because names in certificates may hold NUL bytes. */
+typedef struct sb_block {
+    char *data;
+    unsigned int *ends;
+    unsigned char *kinds;
+    size_t n;
+    size_t len;      /* bytes used in data */
+    size_t data_cap; /* bytes allocated */
+    size_t n_cap;    /* items allocated */
+    int failed;      /* no memory: the block is empty and stays so */
+} sb_block;
+
+enum sb_kind {
+    SB_K_BYTES = 1, /* an item that needs no label */
+    SB_K_SUBJECT,   /* what follows, until the next such label, is the subject */
+    SB_K_ISSUER,
+    SB_K_SAN,           /* a subject alternative name; its type is the text */
+    SB_K_RDN,           /* a new relative distinguished name begins */
+    SB_K_NAME,          /* attribute type, then ... */
+    SB_K_VALUE,         /* ... its value */
+    SB_K_VERSION,       /* decimal, counted from 1 */
+    SB_K_SERIAL,        /* hexadecimal */
+    SB_K_NOT_BEFORE,    /* as of ASN1_TIME_print(3) */
+    SB_K_NOT_AFTER,
+    SB_K_OCSP,          /* a URI of authority information access */
+    SB_K_CA_ISSUERS,
+    SB_K_CRL,           /* a URI of a CRL distribution point */
+    SB_K_UNKNOWN_NAME   /* a general name of a type nobody knows; the number */
+};
+
+/* A cipher suite, in static strings. */
+typedef struct sb_cipher {
+    const char *name; /* NULL: there is none */
+    const char *protocol;
+    int bits;
+} sb_cipher;
+
+/* ------------------------------------------------------------------ the library (lib.c) */
+
+extern const sb_constant sb_constants[];
+extern const sb_reason sb_reasons[];
+extern const sb_constant sb_libs[]; /* library name, ERR_LIB_* */
+
+/* What this build can do, as named 0/1 rows; ends with a NULL name. */
+extern const sb_constant sb_features[];
+
+/* Version number and text of the OpenSSL that runs. OpenSSL_version(3) */
+unsigned long sb_version_number(void);
+const char *sb_version_text(void);
+
+/* Version number of the headers this was compiled with. */
+unsigned long sb_version_compiled(void);
+
+/* Names of the environment variables and the compiled-in paths of the CA file and directory;
+ * static strings. X509_get_default_cert_file(3) */
+void sb_default_paths(const char *out[4]);
+
+/* Mix `len` bytes with `entropy` bytes' worth of it into the generator. RAND_add(3) */
+void sb_rand_add(const char *buf, int len, double entropy);
+int sb_rand_bytes(char *buf, int len, sb_error *err);
+int sb_rand_status(void);
+
+/* Find an object by text (short or long name, or dotted number unless names_only == 0 is asked
+ * with `any`). Items: short name, long name, dotted OID; *nid gets the number. SB_BAD_ARG:
+ * there is none. OBJ_txt2obj(3) */
+int sb_object_by_text(const char *text, int any, sb_block *out, int *nid, sb_error *err);
+int sb_object_by_nid(int nid, sb_block *out, sb_error *err);
+
+/* The signature algorithms of the library, an item each. SSL_get1_builtin_sigalgs(3) */
+int sb_builtin_sigalgs(sb_block *out, sb_error *err);
+
+/* The text of a verification error; static. X509_verify_cert_error_string(3) */
+const char *sb_verify_text(int verify_code);
+
+/* Give back what a block holds; the struct itself stays the caller's. */
+void sb_block_clear(sb_block *block);
+
+/* ------------------------------------------------------------------ contexts (ctx.c) */
+
+/* A new context. protocol: CPython's PROTOCOL_* numbers; ciphers: the list to begin with;
+ * min_version: the lowest version of version-flexible protocols, 0 for the library's own.
+ * NULL on failure. SSL_CTX_new(3) */
+sb_ctx *sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err);
+void sb_ctx_free(sb_ctx *ctx); /* NULL is fine; connections keep their own reference */
+
+unsigned long long sb_ctx_options(sb_ctx *ctx);
+/* Make the options exactly these. SSL_CTX_set_options(3) */
+void sb_ctx_set_options(sb_ctx *ctx, unsigned long long options);
+
+/* 0: none, 1: optional, 2: required. SSL_CTX_set_verify(3) */
+int sb_ctx_verify_mode(sb_ctx *ctx);
+void sb_ctx_set_verify_mode(sb_ctx *ctx, int mode);
+
+/* X509_VERIFY_PARAM_set_flags(3) */
+unsigned long sb_ctx_verify_flags(sb_ctx *ctx);
+int sb_ctx_set_verify_flags(sb_ctx *ctx, unsigned long flags, sb_error *err);
+
+/* X509_VERIFY_PARAM_set_hostflags(3) */
+void sb_ctx_set_host_flags(sb_ctx *ctx, unsigned int flags);
+
+/* Check the peer's name during verification, for connections made from now on. */
+void sb_ctx_set_check_hostname(sb_ctx *ctx, int on);
+
+/* Protocol version numbers as on the wire, 0 for no limit. SSL_CTX_set_min_proto_version(3) */
+int sb_ctx_version_limit(sb_ctx *ctx, int upper);
+int sb_ctx_set_version_limit(sb_ctx *ctx, int upper, int version, sb_error *err);
+
+int sb_ctx_security_level(sb_ctx *ctx);
+size_t sb_ctx_num_tickets(sb_ctx *ctx);
+int sb_ctx_set_num_tickets(sb_ctx *ctx, size_t n, sb_error *err);
+void sb_ctx_set_post_handshake_auth(sb_ctx *ctx, int on);
+
+/* Lists in OpenSSL's notation. SSL_CTX_set_cipher_list(3), SSL_CTX_set1_groups_list(3),
+ * SSL_CTX_set1_sigalgs_list(3), SSL_CTX_set1_client_sigalgs_list(3) */
+int sb_ctx_set_ciphers(sb_ctx *ctx, const char *list, sb_error *err);
+int sb_ctx_set_ciphersuites(sb_ctx *ctx, const char *list, sb_error *err);
+int sb_ctx_set_groups(sb_ctx *ctx, const char *list, sb_error *err);
+int sb_ctx_set_client_sigalgs(sb_ctx *ctx, const char *list, sb_error *err);
+int sb_ctx_set_server_sigalgs(sb_ctx *ctx, const char *list, sb_error *err);
+
+/* The groups that may be used, an item each. SSL_CTX_get0_implemented_groups(3) */
+int sb_ctx_groups(sb_ctx *ctx, int aliases, sb_block *out, sb_error *err);
+
+/* The enabled cipher suites; eleven items each, in the order of sslbind._ctx.CIPHER_FIELDS. */
+int sb_ctx_ciphers(sb_ctx *ctx, sb_block *out, sb_error *err);
+
+/* Protocol lists in wire format (length byte, name; RFC 7301 3.1); len 0 takes it away. */
+int sb_ctx_set_alpn(sb_ctx *ctx, const char *protos, size_t len, sb_error *err);
+int sb_ctx_set_npn(sb_ctx *ctx, const char *protos, size_t len, sb_error *err);
+
+/* Which hooks call Python: on server_name, on every protocol message, for PSKs. */
+void sb_ctx_set_sni(sb_ctx *ctx, int on);
+void sb_ctx_set_message(sb_ctx *ctx, int on);
+int sb_ctx_set_psk_client(sb_ctx *ctx, int on, sb_error *err);
+int sb_ctx_set_psk_server(sb_ctx *ctx, int on, const char *hint, sb_error *err);
+
+/* Write key log lines (SSL_CTX_set_keylog_callback(3)) to a descriptor that the context owns
+ * from now on; -1 stops it and closes the one before. */
+void sb_ctx_set_keylog(sb_ctx *ctx, int fd);
+
+/* Session cache figures, in the order of sslbind._ctx.SESSION_STATS. SSL_CTX_sess_number(3) */
+void sb_ctx_session_stats(sb_ctx *ctx, long out[11]);
+
+/* ------------------------------------------------------------------ keys (keys.c) */
+
+/* Load a chain (leaf first) and its key from PEM files; key_file NULL: the same file. All or
+ * nothing: on failure the context is as it was. `password` is the handle that sb_py_password
+ * is called with, or NULL to refuse encrypted keys as OpenSSL's prompt would.
+ * SSL_CTX_use_certificate_chain_file(3) */
+int sb_ctx_load_cert_chain(sb_ctx *ctx, const char *cert_file, const char *key_file,
+                           void *password, sb_error *err);
+
+/* Diffie-Hellman parameters for TLS <= 1.2 servers, from PEM text.
+ * SSL_CTX_set0_tmp_dh_pkey(3) */
+int sb_ctx_load_dh_params(sb_ctx *ctx, const char *pem, size_t len, sb_error *err);
+
+/* Offer one curve by name. SB_BAD_ARG: no such curve. SSL_CTX_set1_groups(3) */
+int sb_ctx_set_ecdh_curve(sb_ctx *ctx, const char *name, sb_error *err);
+
+/* ------------------------------------------------------------------ trust (trust.c) */
+
+/* A PEM file of certificates and CRLs, and a directory of hashed ones; either may be NULL.
+ * SSL_CTX_load_verify_locations(3) */
+int sb_ctx_load_verify(sb_ctx *ctx, const char *file, const char *dir, sb_error *err);
+
+/* Certificates from memory, PEM text or DER ones end to end; a known one is no error.
+ * SB_BAD_ARG: not one is in there. */
+int sb_ctx_add_certs(sb_ctx *ctx, const char *data, size_t len, int pem, sb_error *err);
+
+/* The compiled-in places or those that the environment names.
+ * SSL_CTX_set_default_verify_paths(3) */
+int sb_ctx_load_default_verify(sb_ctx *ctx, sb_error *err);
+
+/* out: certificates, CRLs, CA certificates in the store. */
+void sb_ctx_trust_stats(sb_ctx *ctx, int out[3]);
+
+/* The CA certificates in the store. `*certs` gets an array of `*n`, each to be given to
+ * sb_cert_free(), the array itself to sb_free(). */
+int sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err);
+
+/* ------------------------------------------------------------------ certificates (certs.c) */
+
+void sb_cert_free(sb_cert *cert);
+void sb_free(void *memory);
+
+/* One item: DER (pem = 0) or PEM with a text of the trust settings left out. i2d_X509(3) */
+int sb_cert_encode(sb_cert *cert, int pem, sb_block *out, sb_error *err);
+
+/* All fields, see enum sb_kind. RFC 5280 */
+int sb_cert_fields(sb_cert *cert, sb_block *out, sb_error *err);
+
+/* The subject in RFC 2253 form, for a repr; one item. X509_NAME_print_ex(3) */
+int sb_cert_subject(sb_cert *cert, sb_block *out, sb_error *err);
+
+unsigned long sb_cert_hash(sb_cert *cert); /* of the subject. X509_NAME_hash(3) */
+int sb_cert_equal(sb_cert *a, sb_cert *b); /* 1: the same. X509_cmp(3) */
+
+/* The first certificate of a PEM file. NULL on failure. */
+sb_cert *sb_cert_from_file(const char *file, sb_error *err);
+
+/* ------------------------------------------------------------------ memory buffers (bio.c) */
+
+sb_bio *sb_bio_new(void); /* NULL: no memory */
+void sb_bio_free(sb_bio *bio);
+
+/* Append all of it, or SB_NO_MEMORY. */
+int sb_bio_write(sb_bio *bio, const char *buf, size_t len);
+/* Take up to cap bytes; returns how many. */
+long long sb_bio_read(sb_bio *bio, char *buf, size_t cap);
+size_t sb_bio_pending(sb_bio *bio);
+void sb_bio_write_eof(sb_bio *bio);
+int sb_bio_eof(sb_bio *bio); /* 1: empty, and nothing will come any more */
+
+/* ------------------------------------------------------------------ connections (conn.c) */
+
+/* A connection over the socket `fd`, or, with fd < 0, over two memory buffers. host may be
+ * NULL; it is what SNI and the hostname check use. handle: what hooks are called with.
+ * NULL on failure. SSL_new(3) */
+sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in,
+                     sb_bio *out, void *handle, sb_error *err);
+void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */
+
+/* No operation, running or later, touches the descriptor once this has returned; they end with
+ * SB_CLOSED. With `release` the TLS state is freed as soon as no operation is running. */
+void sb_conn_close(sb_conn *conn, int release);
+
+/* The four operations. timeout: seconds; 0 never waits, negative waits without limit.
+ * They wait in poll(2) and hold no lock meanwhile. */
+int sb_conn_handshake(sb_conn *conn, double timeout, sb_error *err);
+/* Between 1 and cap bytes, as many whole records as have arrived and fit. */
+long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err);
+/* At most one record is written; returns how many bytes of buf it took. A call that ended with
+ * SB_WANT_WRITE or SB_TIMEOUT must be repeated with the same data. */
+long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout,
+                        sb_error *err);
+/* All of buf, from *done on, which is kept up to date. The time limit starts anew with each
+ * piece that the transport takes. */
+int sb_conn_sendall(sb_conn *conn, const char *buf, size_t len, size_t *done, double timeout,
+                    sb_error *err);
+/* Send close_notify and wait for the peer's. SSL_shutdown(3) */
+int sb_conn_shutdown(sb_conn *conn, double timeout, sb_error *err);
+
+/* Bytes that are decrypted and not yet read. SSL_pending(3) */
+int sb_conn_pending(sb_conn *conn);
+
+int sb_conn_is_server(sb_conn *conn);
+int sb_conn_handshake_done(sb_conn *conn); /* SSL_is_init_finished(3) */
+const char *sb_conn_version(sb_conn *conn); /* NULL before the handshake; static */
+void sb_conn_cipher(sb_conn *conn, sb_cipher *out);
+const char *sb_conn_compression(sb_conn *conn); /* NULL: none; static */
+/* Returns how many bytes of out were filled, 0: none was agreed. RFC 7301 */
+int sb_conn_alpn(sb_conn *conn, char out[256]);
+int sb_conn_npn(sb_conn *conn, char out[256]);
+int sb_conn_session_reused(sb_conn *conn);
+
+/* Three items (name, protocol, bits) a suite that both ends offered; SB_BAD_ARG: unknown. */
+int sb_conn_shared_ciphers(sb_conn *conn, sb_block *out, sb_error *err);
+
+/* The name of the key exchange group, or of the signature algorithm of this end's (peer = 0)
+ * or the peer's handshake signature, or NULL; static. SSL_get0_group_name(3) */
+int sb_conn_group(sb_conn *conn, const char **out, sb_error *err);
+int sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err);
+
+/* The tls-unique channel binding of RFC 5929 3.1; returns its length, 0: none yet. */
+int sb_conn_tls_unique(sb_conn *conn, char out[64]);
+
+/* The peer's certificate, NULL: none. */
+sb_cert *sb_conn_peer_cert(sb_conn *conn);
+/* The chain that was verified or, with verified = 0, the one that was sent, with the leaf
+ * first. As sb_ctx_ca_certs(); SB_BAD_ARG: there is none. */
+int sb_conn_chain(sb_conn *conn, int verified, sb_cert ***certs, size_t *n, sb_error *err);
+
+/* Go on with another context. SSL_set_SSL_CTX(3) */
+int sb_conn_set_ctx(sb_conn *conn, sb_ctx *ctx, sb_error *err);
+
+/* Ask a TLS 1.3 client for its certificate. SSL_verify_client_post_handshake(3) */
+int sb_conn_request_client_cert(sb_conn *conn, sb_error *err);
+
+/* ------------------------------------------------------------------ sessions (session.c) */
+
+sb_session *sb_conn_session(sb_conn *conn); /* NULL: none yet */
+int sb_conn_set_session(sb_conn *conn, sb_session *session, sb_error *err);
+void sb_session_free(sb_session *session);
+
+typedef struct sb_session_info {
+    unsigned char id[32];
+    unsigned int id_len;
+    int has_ticket;
+    unsigned long ticket_lifetime_hint; /* seconds */
+    long long time;                     /* seconds since 1970 */
+    long long timeout;                  /* seconds */
+} sb_session_info;
+
+void sb_session_describe(sb_session *session, sb_session_info *out);

@@ -1,0 +1,166 @@
+/* Memory buffers: what MemoryBIO is made of, and what a connection without a socket reads from
+ * and writes to. Several threads may use one; each call takes the buffer's own lock. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+/* Small enough for thousands of idle connections, large enough for a record and its header. */
+enum { FIRST_CAP = 17 * 1024 };
+/* An empty buffer larger than this is given back. */
+enum { KEPT_CAP = 64 * 1024 };
+
+sb_bio *
+sb_bio_new(void)
+{
+    sb_bio *bio = calloc(1, sizeof *bio);
+
+    if (bio == NULL)
+        return NULL;
+    if (!sb_mutex_init(&bio->lock)) {
+        free(bio);
+        return NULL;
+    }
+    bio->refs = 1;
+    return bio;
+}
+
+void
+sb_bio_up_ref(sb_bio *bio)
+{
+    pthread_mutex_lock(&bio->lock);
+    bio->refs++;
+    pthread_mutex_unlock(&bio->lock);
+}
+
+void
+sb_bio_free(sb_bio *bio)
+{
+    int refs;
+
+    if (bio == NULL)
+        return;
+    pthread_mutex_lock(&bio->lock);
+    refs = --bio->refs;
+    pthread_mutex_unlock(&bio->lock);
+    if (refs > 0)
+        return;
+    pthread_mutex_destroy(&bio->lock);
+    free(bio->buf);
+    free(bio);
+}
+
+/* Make room for len more bytes behind `end`: by moving what waits to the front where that is
+ * cheap, else by doubling, so that n bytes cost O(n) however they arrive. */
+static int
+make_room(sb_bio *bio, size_t len)
+{
+    size_t used = bio->end - bio->start;
+    size_t cap = bio->cap;
+    char *moved;
+
+    if (len <= bio->cap - bio->end)
+        return 1;
+    if (len > SIZE_MAX / 4 - used)
+        return 0;
+    if (used + len <= bio->cap && used <= bio->start) {
+        memcpy(bio->buf, bio->buf + bio->start, used);
+    } else {
+        if (cap == 0)
+            cap = len < FIRST_CAP / 4 ? len + 64 : FIRST_CAP;
+        while (cap < used + len)
+            cap *= 2;
+        if ((moved = malloc(cap)) == NULL)
+            return 0;
+        if (used > 0)
+            memcpy(moved, bio->buf + bio->start, used);
+        free(bio->buf);
+        bio->buf = moved;
+        bio->cap = cap;
+    }
+    bio->start = 0;
+    bio->end = used;
+    return 1;
+}
+
+int
+sb_bio_write(sb_bio *bio, const char *buf, size_t len)
+{
+    int status = SB_OK;
+
+    pthread_mutex_lock(&bio->lock);
+    if (!make_room(bio, len)) {
+        status = SB_NO_MEMORY;
+    } else if (len > 0) {
+        memcpy(bio->buf + bio->end, buf, len);
+        bio->end += len;
+    }
+    pthread_mutex_unlock(&bio->lock);
+    return status;
+}
+
+long long
+sb_bio_read(sb_bio *bio, char *buf, size_t cap)
+{
+    size_t n;
+
+    pthread_mutex_lock(&bio->lock);
+    n = bio->end - bio->start;
+    if (n > cap)
+        n = cap;
+    if (n > 0)
+        memcpy(buf, bio->buf + bio->start, n);
+    bio->start += n;
+    if (bio->start == bio->end) {
+        bio->start = bio->end = 0;
+        if (bio->cap > KEPT_CAP) {
+            free(bio->buf);
+            bio->buf = NULL;
+            bio->cap = 0;
+        }
+    }
+    pthread_mutex_unlock(&bio->lock);
+    return (long long)n;
+}
+
+size_t
+sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len)
+{
+    size_t n;
+
+    pthread_mutex_lock(&bio->lock);
+    n = bio->end - bio->start;
+    if (n >= len)
+        memcpy(buf, bio->buf + bio->start, len);
+    pthread_mutex_unlock(&bio->lock);
+    return n;
+}
+
+size_t
+sb_bio_pending(sb_bio *bio)
+{
+    size_t n;
+
+    pthread_mutex_lock(&bio->lock);
+    n = bio->end - bio->start;
+    pthread_mutex_unlock(&bio->lock);
+    return n;
+}
+
+void
+sb_bio_write_eof(sb_bio *bio)
+{
+    pthread_mutex_lock(&bio->lock);
+    bio->eof = 1;
+    pthread_mutex_unlock(&bio->lock);
+}
+
+int
+sb_bio_eof(sb_bio *bio)
+{
+    int eof;
+
+    pthread_mutex_lock(&bio->lock);
+    eof = bio->eof && bio->start == bio->end;
+    pthread_mutex_unlock(&bio->lock);
+    return eof;
+}

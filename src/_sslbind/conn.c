@@ -1,0 +1,477 @@
+/* A connection: made, closed, described. What moves data is in io.c. */
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* An address of RFC 4291 or a dotted quad: checked against iPAddress names, and never sent as
+ * SNI (RFC 6066 3). */
+static int
+is_ip(const char *host)
+{
+    ASN1_OCTET_STRING *ip = a2i_IPADDRESS(host);
+
+    ASN1_OCTET_STRING_free(ip);
+    ERR_clear_error();
+    return ip != NULL;
+}
+
+static int
+set_host(SSL *ssl, const char *host, int check, unsigned int host_flags)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    int ip = is_ip(host);
+
+    if (!ip && !SSL_set_tlsext_host_name(ssl, host))
+        return 0;
+    if (!check)
+        return 1;
+    X509_VERIFY_PARAM_set_hostflags(param, host_flags);
+    return ip ? X509_VERIFY_PARAM_set1_ip_asc(param, host)
+              : X509_VERIFY_PARAM_set1_host(param, host, 0);
+}
+
+static void
+set_post_handshake_auth(SSL *ssl, int server_side)
+{
+    int mode = SSL_get_verify_mode(ssl);
+
+    if (!server_side)
+        SSL_set_post_handshake_auth(ssl, 1);
+    else if (mode & SSL_VERIFY_PEER)
+        SSL_set_verify(ssl, mode | SSL_VERIFY_POST_HANDSHAKE, NULL);
+}
+
+static int
+socket_is_tcp(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    int type = 0;
+    socklen_t type_len = sizeof type;
+#ifdef SO_PROTOCOL
+    int protocol = 0;
+    socklen_t protocol_len = sizeof protocol;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_len) != 0 ||
+        protocol != IPPROTO_TCP)
+        return 0;
+#endif
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
+           getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
+           (address.ss_family == AF_INET || address.ss_family == AF_INET6);
+}
+
+/* An SSL with the context's settings of this moment, on the transport. */
+static SSL *
+make_ssl(sb_conn *conn, const char *host)
+{
+    sb_ctx *ctx = conn->ctx;
+    SSL *ssl = NULL;
+    BIO *bio = NULL;
+    int ok = 0;
+
+    pthread_mutex_lock(&ctx->lock);
+    if ((ssl = SSL_new(ctx->ssl_ctx)) == NULL)
+        goto done;
+    if (!SSL_set_app_data(ssl, conn))
+        goto done;
+    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                          SSL_MODE_AUTO_RETRY);
+    if (ctx->post_handshake_auth)
+        set_post_handshake_auth(ssl, conn->is_server);
+    if (host != NULL && !set_host(ssl, host, ctx->check_hostname, ctx->host_flags))
+        goto done;
+    if ((bio = BIO_new(sb_transport_method())) == NULL)
+        goto done;
+    BIO_set_data(bio, conn);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    if (conn->is_server)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    ok = 1;
+done:
+    pthread_mutex_unlock(&ctx->lock);
+    if (!ok) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    return ssl;
+}
+
+sb_conn *
+sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, sb_bio *out,
+            void *handle, sb_error *err)
+{
+    sb_conn *conn = calloc(1, sizeof *conn);
+
+    ERR_clear_error();
+    if (conn == NULL || !sb_mutex_init(&conn->lock)) {
+        free(conn);
+        SB_FAIL(err, SB_NO_MEMORY, "no memory");
+        return NULL;
+    }
+    sb_ctx_up_ref(ctx);
+    sb_ctx_up_ref(ctx);
+    conn->ctx = conn->first_ctx = ctx;
+    conn->is_server = server_side;
+    conn->handle = handle;
+    conn->fd = fd;
+    if (fd < 0) {
+        sb_bio_up_ref(conn->in = in);
+        sb_bio_up_ref(conn->out = out);
+    } else {
+        conn->is_tcp = socket_is_tcp(fd);
+    }
+    if ((conn->ssl = make_ssl(conn, host)) == NULL) {
+        SB_FAIL_QUEUE(err);
+        sb_conn_free(conn);
+        return NULL;
+    }
+    return conn;
+}
+
+void
+sb_conn_free(sb_conn *conn)
+{
+    if (conn == NULL)
+        return;
+    SSL_free(conn->ssl);
+    sb_ctx_free(conn->ctx);
+    sb_ctx_free(conn->first_ctx);
+    sb_bio_free(conn->in);
+    sb_bio_free(conn->out);
+    pthread_mutex_destroy(&conn->lock);
+    free(conn->window);
+    free(conn->unsent);
+    free(conn->npn);
+    free(conn);
+}
+
+void
+sb_conn_close(sb_conn *conn, int release)
+{
+    pthread_mutex_lock(&conn->lock);
+    conn->closed = 1;
+    conn->release |= release;
+    conn->users++;
+    sb_conn_leave(conn);
+}
+
+/* ---------------------------------------------------------------- description */
+
+int
+sb_conn_pending(sb_conn *conn)
+{
+    sb_error ignored;
+    int n;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    n = SSL_pending(conn->ssl);
+    sb_conn_leave(conn);
+    return n;
+}
+
+int
+sb_conn_is_server(sb_conn *conn)
+{
+    return conn->is_server;
+}
+
+int
+sb_conn_handshake_done(sb_conn *conn)
+{
+    sb_error ignored;
+    int done;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    done = SSL_is_init_finished(conn->ssl);
+    sb_conn_leave(conn);
+    return done;
+}
+
+const char *
+sb_conn_version(sb_conn *conn)
+{
+    sb_error ignored;
+    const char *version = NULL;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return NULL;
+    if (SSL_is_init_finished(conn->ssl))
+        version = SSL_get_version(conn->ssl);
+    sb_conn_leave(conn);
+    return version;
+}
+
+static void
+describe_cipher(const SSL_CIPHER *cipher, sb_cipher *out)
+{
+    memset(out, 0, sizeof *out);
+    if (cipher == NULL)
+        return;
+    out->name = SSL_CIPHER_get_name(cipher);
+    out->protocol = SSL_CIPHER_get_version(cipher);
+    out->bits = SSL_CIPHER_get_bits(cipher, NULL);
+}
+
+void
+sb_conn_cipher(sb_conn *conn, sb_cipher *out)
+{
+    sb_error ignored;
+
+    describe_cipher(NULL, out);
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return;
+    describe_cipher(SSL_get_current_cipher(conn->ssl), out);
+    sb_conn_leave(conn);
+}
+
+const char *
+sb_conn_compression(sb_conn *conn)
+{
+    const char *name = NULL;
+#ifndef OPENSSL_NO_COMP
+    sb_error ignored;
+    const COMP_METHOD *compression;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return NULL;
+    compression = SSL_get_current_compression(conn->ssl);
+    if (compression != NULL && COMP_get_type(compression) != NID_undef)
+        name = OBJ_nid2sn(COMP_get_type(compression));
+    sb_conn_leave(conn);
+#else
+    (void)conn;
+#endif
+    return name;
+}
+
+static int
+copy_protocol(const unsigned char *name, unsigned int len, char out[256])
+{
+    if (name == NULL || len > 255)
+        return 0;
+    memcpy(out, name, len);
+    return (int)len;
+}
+
+int
+sb_conn_alpn(sb_conn *conn, char out[256])
+{
+    const unsigned char *name = NULL;
+    unsigned int len = 0;
+    sb_error ignored;
+    int n;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    SSL_get0_alpn_selected(conn->ssl, &name, &len);
+    n = copy_protocol(name, len, out);
+    sb_conn_leave(conn);
+    return n;
+}
+
+int
+sb_conn_npn(sb_conn *conn, char out[256])
+{
+    int n = 0;
+#if SB_HAVE_NPN
+    const unsigned char *name = NULL;
+    unsigned int len = 0;
+    sb_error ignored;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    SSL_get0_next_proto_negotiated(conn->ssl, &name, &len);
+    n = copy_protocol(name, len, out);
+    sb_conn_leave(conn);
+#else
+    (void)conn;
+    (void)out;
+#endif
+    return n;
+}
+
+int
+sb_conn_session_reused(sb_conn *conn)
+{
+    sb_error ignored;
+    int reused;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    reused = SSL_session_reused(conn->ssl);
+    sb_conn_leave(conn);
+    return reused;
+}
+
+int
+sb_conn_shared_ciphers(sb_conn *conn, sb_block *out, sb_error *err)
+{
+    STACK_OF(SSL_CIPHER) *theirs, *ours;
+    int i, status;
+
+    sb_block_init(out);
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    theirs = SSL_get_client_ciphers(conn->ssl);
+    ours = SSL_get_ciphers(conn->ssl);
+    if (!conn->is_server || theirs == NULL || ours == NULL) {
+        status = SB_FAIL(err, SB_BAD_ARG, "no list of ciphers");
+        goto done;
+    }
+    for (i = 0; i < sk_SSL_CIPHER_num(theirs); i++) {
+        sb_cipher cipher;
+
+        if (sk_SSL_CIPHER_find(ours, (SSL_CIPHER *)sk_SSL_CIPHER_value(theirs, i)) < 0)
+            continue;
+        describe_cipher(sk_SSL_CIPHER_value(theirs, i), &cipher);
+        sb_block_add_text(out, SB_K_BYTES, cipher.name);
+        sb_block_add_text(out, SB_K_BYTES, cipher.protocol);
+        sb_block_add_number(out, SB_K_BYTES, cipher.bits);
+    }
+    status = sb_block_status(out, err);
+done:
+    sb_conn_leave(conn);
+    return status;
+}
+
+int
+sb_conn_group(sb_conn *conn, const char **out, sb_error *err)
+{
+    int status;
+
+    if (!SB_HAVE_GROUP_NAME)
+        return SB_FAIL(err, SB_UNSUPPORTED, "group() needs OpenSSL 3.2 or newer");
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    /* Without a session the function would read through a null pointer. */
+    *out = SSL_get_session(conn->ssl) != NULL ? SSL_get0_group_name(conn->ssl) : NULL;
+    sb_conn_leave(conn);
+    return SB_OK;
+}
+
+int
+sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err)
+{
+    int status, found;
+
+    if (!SB_HAVE_SIGNATURE_NAME)
+        return SB_FAIL(err, SB_UNSUPPORTED,
+                       "negotiated signature algorithms need OpenSSL 3.5 or newer");
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    found = peer ? SSL_get0_peer_signature_name(conn->ssl, out)
+                 : SSL_get0_signature_name(conn->ssl, out);
+    if (!found)
+        *out = NULL;
+    ERR_clear_error();
+    sb_conn_leave(conn);
+    return SB_OK;
+}
+
+/* The first Finished message: the client's, or the server's when a session is resumed. */
+int
+sb_conn_tls_unique(sb_conn *conn, char out[64])
+{
+    sb_error ignored;
+    size_t len;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    if (!SSL_session_reused(conn->ssl) == !conn->is_server)
+        len = SSL_get_finished(conn->ssl, out, 64);
+    else
+        len = SSL_get_peer_finished(conn->ssl, out, 64);
+    sb_conn_leave(conn);
+    return len <= 64 ? (int)len : 64;
+}
+
+/* ---------------------------------------------------------------- certificates */
+
+sb_cert *
+sb_conn_peer_cert(sb_conn *conn)
+{
+    sb_error ignored;
+    X509 *cert;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return NULL;
+    cert = SSL_get1_peer_certificate(conn->ssl);
+    sb_conn_leave(conn);
+    return (sb_cert *)cert;
+}
+
+int
+sb_conn_chain(sb_conn *conn, int verified, sb_cert ***certs, size_t *n, sb_error *err)
+{
+    STACK_OF(X509) *list;
+    X509 *leaf = NULL;
+    int status;
+
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    if (verified) {
+        list = SSL_get0_verified_chain(conn->ssl);
+    } else {
+        list = SSL_get_peer_cert_chain(conn->ssl);
+        /* On the server's side the list lacks the peer's own certificate. */
+        if (conn->is_server)
+            leaf = SSL_get1_peer_certificate(conn->ssl);
+    }
+    if (list == NULL && leaf == NULL)
+        status = SB_FAIL(err, SB_BAD_ARG, "no chain");
+    else
+        status = sb_cert_list(list, leaf, certs, n, err);
+    X509_free(leaf);
+    sb_conn_leave(conn);
+    return status;
+}
+
+/* ---------------------------------------------------------------- changes */
+
+int
+sb_conn_set_ctx(sb_conn *conn, sb_ctx *ctx, sb_error *err)
+{
+    sb_ctx *old;
+    int status;
+
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    ERR_clear_error();
+    pthread_mutex_lock(&ctx->lock);
+    if (SSL_set_SSL_CTX(conn->ssl, ctx->ssl_ctx) == NULL)
+        status = SB_FAIL_QUEUE(err);
+    /* OpenSSL takes the certificate over, but not these (stdlib sets them likewise). */
+    SSL_set_msg_callback(conn->ssl, ctx->message ? sb_on_message : NULL);
+    pthread_mutex_unlock(&ctx->lock);
+    if (status == SB_OK) {
+        sb_ctx_up_ref(ctx);
+        old = conn->ctx;
+        conn->ctx = ctx;
+        sb_ctx_free(old);
+    }
+    sb_conn_leave(conn);
+    return status;
+}
+
+int
+sb_conn_request_client_cert(sb_conn *conn, sb_error *err)
+{
+    int status;
+
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    ERR_clear_error();
+    if (SSL_verify_client_post_handshake(conn->ssl) != 1)
+        status = SB_FAIL_QUEUE(err);
+    sb_conn_leave(conn);
+    return status;
+}

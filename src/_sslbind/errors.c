@@ -1,0 +1,121 @@
+/* The only caller of SSL_get_error() and the only reader of OpenSSL's error queue.
+ *
+ * SSL_get_error(3) wants the same thread, a queue that was empty before the call, and no other
+ * OpenSSL call in between; so sb_classify() runs directly after the operation, under its lock.
+ */
+#include "internal.h"
+
+#include <stdio.h>
+
+int
+sb_fail_at(sb_error *err, int status, const char *text, int line)
+{
+    memset(err, 0, sizeof *err);
+    err->line = line;
+    snprintf(err->text, sizeof err->text, "%s", text);
+    ERR_clear_error();
+    return status;
+}
+
+int
+sb_take_errno(sb_error *err, int errno_value, int line)
+{
+    memset(err, 0, sizeof *err);
+    err->line = line;
+    err->errno_value = errno_value;
+    ERR_clear_error();
+    return SB_SYSCALL;
+}
+
+/* The newest error is the one that stdlib reports too. */
+static unsigned long
+take_newest(sb_error *err, int line)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *text = code != 0 ? ERR_reason_error_string(code) : NULL;
+
+    memset(err, 0, sizeof *err);
+    err->line = line;
+    err->code = code;
+    err->lib = ERR_GET_LIB(code);
+    err->reason = ERR_GET_REASON(code);
+    snprintf(err->text, sizeof err->text, "%s", text != NULL ? text : "");
+    ERR_clear_error();
+    return code;
+}
+
+int
+sb_take_queue(sb_error *err, int line)
+{
+    unsigned long code = take_newest(err, line);
+
+    if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+        return SB_NO_MEMORY;
+    return SB_FAILED;
+}
+
+/* The transport failed without OpenSSL having a word about it. */
+static int
+classify_syscall(sb_conn *conn, sb_error *err)
+{
+    if (err->code != 0) {
+        if (ERR_SYSTEM_ERROR(err->code)) {
+            err->errno_value = err->reason;
+            return SB_SYSCALL;
+        }
+        return SB_FAILED;
+    }
+    if (conn->io_errno == 0) {
+        err->ssl_error = 8; /* SSL_ERROR_EOF, a number of stdlib's own */
+        return SB_ABRUPT_EOF;
+    }
+    err->errno_value = conn->io_errno;
+    return SB_SYSCALL;
+}
+
+static int
+classify_failure(sb_conn *conn, sb_error *err)
+{
+    if (err->lib == ERR_LIB_SSL && err->reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        err->verify_code = (int)SSL_get_verify_result(conn->ssl);
+        return SB_VERIFY;
+    }
+    if (err->lib == ERR_LIB_SSL && err->reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+        err->ssl_error = 8;
+        return SB_ABRUPT_EOF;
+    }
+    if (ERR_SYSTEM_ERROR(err->code)) {
+        err->errno_value = err->reason;
+        return SB_SYSCALL;
+    }
+    return SB_FAILED;
+}
+
+int
+sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
+{
+    int kind = SSL_get_error(conn->ssl, ret);
+
+    if (kind == SSL_ERROR_NONE)
+        return SB_OK;
+    if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) {
+        err->line = line;
+        ERR_clear_error();
+        return kind == SSL_ERROR_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
+    }
+    take_newest(err, line);
+    err->ssl_error = kind;
+    switch (kind) {
+    case SSL_ERROR_ZERO_RETURN:
+        return SB_ZERO_RETURN;
+    case SSL_ERROR_SYSCALL:
+        return classify_syscall(conn, err);
+    case SSL_ERROR_SSL:
+        return classify_failure(conn, err);
+    case SSL_ERROR_WANT_X509_LOOKUP:
+    case SSL_ERROR_WANT_CONNECT:
+        return SB_FAILED;
+    default:
+        return SB_INVALID;
+    }
+}

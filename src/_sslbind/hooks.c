@@ -1,0 +1,165 @@
+/* What OpenSSL calls back: on_* functions. They stay in C where Python is not needed (ALPN, NPN,
+ * key log); the others go on to sb_py_*. They run inside a connection's operation, under its
+ * lock, and whatever goes wrong in them ends in a failure of the handshake, never in success. */
+#include "internal.h"
+#include "upcalls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void *
+handle_of(const SSL *ssl)
+{
+    const sb_conn *conn = SSL_get_app_data(ssl);
+
+    return conn != NULL ? conn->handle : NULL;
+}
+
+/* ---------------------------------------------------------------- ALPN, NPN */
+
+int
+sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+           unsigned int in_len, void *arg)
+{
+    sb_ctx *ctx = arg;
+    unsigned char *ours = NULL;
+    unsigned int i;
+    int chosen;
+
+    (void)ssl;
+    pthread_mutex_lock(&ctx->lock); /* the list may be replaced meanwhile */
+    chosen = ctx->alpn_len == 0
+                 ? OPENSSL_NPN_NO_OVERLAP
+                 : SSL_select_next_proto(&ours, out_len, ctx->alpn, (unsigned int)ctx->alpn_len,
+                                         in, in_len);
+    if (chosen == OPENSSL_NPN_NEGOTIATED) {
+        /* OpenSSL keeps the pointer: point into the client's list, which outlives this call. */
+        for (i = 0; i < in_len; i += 1u + in[i])
+            if (in[i] == *out_len && memcmp(in + i + 1, ours, *out_len) == 0)
+                break;
+        *out = in + i + 1;
+    }
+    pthread_mutex_unlock(&ctx->lock);
+    return chosen == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+#if SB_HAVE_NPN
+/* OpenSSL reads the list after the callback has returned, when another thread may be replacing
+ * the context's: the connection keeps a copy. */
+static size_t
+copy_npn(SSL *ssl, sb_ctx *ctx)
+{
+    sb_conn *conn = SSL_get_app_data(ssl);
+    size_t len = 0;
+
+    pthread_mutex_lock(&ctx->lock);
+    free(conn->npn);
+    if ((conn->npn = malloc(ctx->npn_len + 1)) != NULL) {
+        len = ctx->npn_len;
+        memcpy(conn->npn, ctx->npn, len);
+    }
+    pthread_mutex_unlock(&ctx->lock);
+    return len;
+}
+
+int
+sb_on_npn_advertise(SSL *ssl, const unsigned char **out, unsigned int *out_len, void *arg)
+{
+    sb_conn *conn = SSL_get_app_data(ssl);
+
+    *out_len = (unsigned int)copy_npn(ssl, arg);
+    *out = conn->npn;
+    return *out_len > 0 ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+int
+sb_on_npn_select(SSL *ssl, unsigned char **out, unsigned char *out_len, const unsigned char *in,
+                 unsigned int in_len, void *arg)
+{
+    sb_conn *conn = SSL_get_app_data(ssl);
+    size_t len = copy_npn(ssl, arg);
+
+    if (len == 0)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_select_next_proto(out, out_len, in, in_len, conn->npn, (unsigned int)len);
+    return SSL_TLSEXT_ERR_OK;
+}
+#endif
+
+/* ---------------------------------------------------------------- into Python */
+
+int
+sb_on_sni(SSL *ssl, int *alert, void *arg)
+{
+    void *handle = handle_of(ssl);
+    int answer = SSL_AD_INTERNAL_ERROR + 1;
+
+    (void)arg;
+    if (handle != NULL)
+        answer = sb_py_sni(handle, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    if (answer == 0)
+        return SSL_TLSEXT_ERR_OK;
+    *alert = answer - 1;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+void
+sb_on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg)
+{
+    void *handle = handle_of(ssl);
+
+    (void)arg;
+    if (handle != NULL)
+        sb_py_message(handle, write, version, type, buf, len);
+}
+
+int
+sb_on_password(char *buf, int cap, int writing, void *handle)
+{
+    (void)writing;
+    return sb_py_password(handle, buf, cap);
+}
+
+#if SB_HAVE_PSK
+unsigned int
+sb_on_psk_client(SSL *ssl, const char *hint, char *identity, unsigned int id_cap,
+                 unsigned char *psk, unsigned int cap)
+{
+    void *handle = handle_of(ssl);
+
+    return handle != NULL ? sb_py_psk_client(handle, hint, identity, id_cap, (char *)psk, cap) : 0;
+}
+
+unsigned int
+sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned int cap)
+{
+    void *handle = handle_of(ssl);
+
+    return handle != NULL ? sb_py_psk_server(handle, identity, (char *)psk, cap) : 0;
+}
+#endif
+
+/* ---------------------------------------------------------------- key log */
+
+/* One write(2) a line, to a file opened for appending: lines of several processes do not mix. */
+void
+sb_on_keylog(const SSL *ssl, const char *line)
+{
+    sb_ctx *ctx = sb_ctx_of(ssl);
+    size_t len = strlen(line);
+    char *copy;
+    ssize_t n;
+
+    if (ctx == NULL || (copy = malloc(len + 1)) == NULL)
+        return;
+    memcpy(copy, line, len);
+    copy[len] = '\n';
+    pthread_mutex_lock(&ctx->lock);
+    do
+        n = ctx->keylog_fd >= 0 ? write(ctx->keylog_fd, copy, len + 1) : 0;
+    while (n < 0 && errno == EINTR);
+    pthread_mutex_unlock(&ctx->lock);
+    OPENSSL_cleanse(copy, len);
+    free(copy);
+}

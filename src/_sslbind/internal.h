@@ -1,0 +1,151 @@
+/* What the C files share: struct bodies and helpers that Python never sees.
+ *
+ * Rules of this layer: no Python.h; every function that may fail takes an sb_error last and
+ * leaves OpenSSL's error queue empty; pthread locks are recursive, because a callback into
+ * Python may come back to the same object; no lock is held while waiting.
+ */
+#ifndef SB_INTERNAL_H
+#define SB_INTERNAL_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The one deprecated thing in use is the set of version-fixed methods, see compat.h. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+#include "compat.h"
+
+/* cffi's generated file defines these where it includes us; elsewhere they are plain externs. */
+#include "api.h"
+
+struct sb_ctx {
+    SSL_CTX *ssl_ctx;
+    pthread_mutex_t lock; /* of everything below, and of changes to ssl_ctx */
+    int refs;
+    int protocol;
+    int check_hostname;
+    int post_handshake_auth;
+    int message; /* protocol messages go to Python */
+    unsigned int host_flags;
+    int keylog_fd;
+    unsigned char *alpn;
+    size_t alpn_len;
+    unsigned char *npn;
+    size_t npn_len;
+};
+
+struct sb_bio {
+    pthread_mutex_t lock;
+    int refs;
+    int eof;
+    char *buf;
+    size_t start; /* the bytes wait in buf[start .. end) */
+    size_t end;
+    size_t cap;
+};
+
+/* The transport as OpenSSL's BIO sees it; io.c has the theory. */
+struct sb_conn {
+    SSL *ssl; /* NULL once released */
+    sb_ctx *ctx;
+    sb_ctx *first_ctx; /* until the end: OpenSSL keeps its session cache in use */
+    unsigned char *npn;
+    pthread_mutex_t lock; /* around every SSL_* call and every system call on fd but poll */
+    int users;            /* calls in progress: > 1 where a callback came back */
+    int closed;
+    int release;
+    void *handle;
+    int is_server;
+
+    int fd; /* < 0: over in and out */
+    int is_tcp;
+    sb_bio *in;
+    sb_bio *out;
+
+    char *window; /* what was peeked; lives for one turn under the lock */
+    size_t window_cap;
+    size_t window_len;
+    size_t window_pos; /* taken by OpenSSL, and then from the kernel by discard() */
+    int window_full;      /* the kernel may hold more */
+    size_t record_hint; /* bytes on the wire of the record before */
+
+    size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
+    size_t room;      /* bytes of the user's buffer that are left */
+    size_t body_left; /* of the record being read, known only while guarded */
+
+    char *unsent; /* ciphertext the transport has not taken */
+    size_t unsent_pos;
+    size_t unsent_len;
+    size_t unsent_cap;
+    int collect; /* writes go to unsent, for sendall */
+
+    int io_errno;      /* of the last failing system call, 0: none */
+    int at_eof;        /* the transport has ended */
+    int progress;      /* the transport took bytes in this turn */
+
+    int late_status; /* a failure met behind data that was delivered: for the next read */
+    sb_error late_error;
+};
+
+/* errors.c: the only reader of the error queue. */
+int sb_take_queue(sb_error *err, int line); /* SB_FAILED, with the newest error of the queue */
+int sb_take_errno(sb_error *err, int errno_value, int line);
+int sb_fail_at(sb_error *err, int status, const char *text, int line);
+int sb_classify(sb_conn *conn, int ret, sb_error *err, int line);
+#define SB_FAIL_QUEUE(err) sb_take_queue((err), __LINE__)
+#define SB_FAIL_ERRNO(err, number) sb_take_errno((err), (number), __LINE__)
+#define SB_FAIL(err, status, text) sb_fail_at((err), (status), (text), __LINE__)
+
+/* lib.c */
+void sb_block_init(sb_block *block);
+void sb_block_add(sb_block *block, int kind, const void *data, size_t len);
+void sb_block_add_text(sb_block *block, int kind, const char *text);
+void sb_block_add_number(sb_block *block, int kind, long long number);
+void sb_block_add_bio(sb_block *block, int kind, BIO *memory); /* and empties the BIO */
+int sb_block_status(sb_block *block, sb_error *err); /* SB_OK, or SB_NO_MEMORY and cleared */
+int sb_mutex_init(pthread_mutex_t *lock);
+
+/* ctx.c */
+void sb_ctx_up_ref(sb_ctx *ctx);
+sb_ctx *sb_ctx_of(const SSL *ssl);
+
+/* bio.c: how many bytes wait; the first len are copied if there are as many. */
+size_t sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len);
+void sb_bio_up_ref(sb_bio *bio);
+
+/* certs.c: take references to the certificates of a list. */
+int sb_cert_list(STACK_OF(X509) *list, X509 *first, sb_cert ***certs, size_t *n, sb_error *err);
+
+/* io.c */
+BIO_METHOD *sb_transport_method(void);
+/* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
+int sb_conn_enter(sb_conn *conn, sb_error *err);
+void sb_conn_leave(sb_conn *conn);
+
+/* hooks.c */
+int sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+               const unsigned char *in, unsigned int in_len, void *arg);
+int sb_on_npn_select(SSL *ssl, unsigned char **out, unsigned char *out_len,
+                     const unsigned char *in, unsigned int in_len, void *arg);
+int sb_on_npn_advertise(SSL *ssl, const unsigned char **out, unsigned int *out_len, void *arg);
+int sb_on_sni(SSL *ssl, int *alert, void *arg);
+void sb_on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl,
+                   void *arg);
+void sb_on_keylog(const SSL *ssl, const char *line);
+int sb_on_password(char *buf, int cap, int writing, void *handle);
+unsigned int sb_on_psk_client(SSL *ssl, const char *hint, char *identity, unsigned int id_cap,
+                              unsigned char *psk, unsigned int cap);
+unsigned int sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk,
+                              unsigned int cap);
+
+#endif

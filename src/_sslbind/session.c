@@ -1,0 +1,62 @@
+/* TLS sessions: taken from a connection, given to another, described. */
+#include "internal.h"
+
+sb_session *
+sb_conn_session(sb_conn *conn)
+{
+    sb_error ignored;
+    SSL_SESSION *session;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return NULL;
+    /* A copy, since OpenSSL goes on changing the original when a TLS 1.3 ticket comes in. */
+    session = SSL_get1_session(conn->ssl);
+    if (session != NULL && SSL_version(conn->ssl) == TLS1_3_VERSION) {
+        SSL_SESSION *copy = SSL_SESSION_dup(session);
+
+        SSL_SESSION_free(session);
+        session = copy;
+    }
+    ERR_clear_error();
+    sb_conn_leave(conn);
+    return (sb_session *)session;
+}
+
+int
+sb_conn_set_session(sb_conn *conn, sb_session *session, sb_error *err)
+{
+    SSL_SESSION *copy;
+    int status;
+
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    ERR_clear_error();
+    /* A copy: a failed handshake makes OpenSSL mark the session as not resumable. */
+    if ((copy = SSL_SESSION_dup((SSL_SESSION *)session)) == NULL ||
+        !SSL_set_session(conn->ssl, copy))
+        status = SB_FAIL_QUEUE(err);
+    SSL_SESSION_free(copy);
+    sb_conn_leave(conn);
+    return status;
+}
+
+void
+sb_session_free(sb_session *session)
+{
+    SSL_SESSION_free((SSL_SESSION *)session);
+}
+
+void
+sb_session_describe(sb_session *session, sb_session_info *out)
+{
+    const SSL_SESSION *s = (const SSL_SESSION *)session;
+    const unsigned char *id = SSL_SESSION_get_id(s, &out->id_len);
+
+    if (out->id_len > sizeof out->id)
+        out->id_len = sizeof out->id;
+    memcpy(out->id, id, out->id_len);
+    out->has_ticket = SSL_SESSION_has_ticket(s);
+    out->ticket_lifetime_hint = SSL_SESSION_get_ticket_lifetime_hint(s);
+    out->time = (long long)SSL_SESSION_get_time(s);
+    out->timeout = (long long)SSL_SESSION_get_timeout(s);
+}

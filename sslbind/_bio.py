@@ -1,0 +1,83 @@
+"""MemoryBIO: a buffer between TLS and whoever moves its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _errors, _ffi
+from ._ffi import ffi, lib
+
+
+class MemoryBIO:
+    """A memory buffer that an SSLObject reads from or writes to.
+
+    See: BIO_s_mem(3), whose place it takes.
+    """
+
+    __slots__ = ("__weakref__", "_c_bio", "_ended")
+
+    def __init__(self) -> None:
+        self._c_bio: Any = _new_bio()
+        self._ended = False
+
+    @property
+    def pending(self) -> int:
+        """The number of bytes in the buffer."""
+        return lib.sb_bio_pending(self._c_bio)  # type: ignore[no-any-return]
+
+    @property
+    def eof(self) -> bool:
+        """Is the buffer empty, and will nothing be written to it any more?"""
+        return bool(lib.sb_bio_eof(self._c_bio))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Take up to `size` bytes, all of them if it is negative or None; b"" if there are none."""
+        pending = lib.sb_bio_pending(self._c_bio)
+        if size is not None and 0 <= size < pending:
+            pending = size
+        if not pending:
+            return b""
+        buf = _ffi.new_unset("char[]", pending)
+        count = lib.sb_bio_read(self._c_bio, buf, pending)
+        return ffi.buffer(buf, count)[:]  # type: ignore[no-any-return]
+
+    def write(self, b: Any, /) -> int:
+        """Append `b`, bytes-like; return its length in bytes.
+
+        Raises: SSLError: write_eof() came first. TypeError, BufferError: no contiguous bytes.
+        """
+        if isinstance(b, bytes):
+            data, size = b, len(b)
+        else:
+            view = as_view(b)
+            data, size = ffi.from_buffer(view), view.nbytes
+        if self._ended:
+            raise _errors.SSLError("cannot write() after write_eof()")
+        if lib.sb_bio_write(self._c_bio, data, size) != _ffi.OK:
+            raise MemoryError
+        return size
+
+    def write_eof(self) -> None:
+        """Mark the end: once the buffer is empty, readers see the end of the stream."""
+        self._ended = True
+        lib.sb_bio_write_eof(self._c_bio)
+
+
+def _new_bio() -> Any:
+    pointer = lib.sb_bio_new()
+    if not pointer:
+        raise MemoryError
+    return ffi.gc(pointer, lib.sb_bio_free)
+
+
+def as_view(data: Any) -> memoryview:
+    """Return contiguous bytes; TypeError for what has none, BufferError for scattered ones."""
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(
+            f"a bytes-like object is required, not {type(data).__name__!r}"
+        ) from None
+    if not view.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    return view

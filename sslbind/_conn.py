@@ -1,0 +1,509 @@
+"""``_SSLSocket``: a TLS connection, with the contract of CPython's ``_ssl._SSLSocket``.
+
+One class serves sockets and memory buffers. An operation is one call into C, which waits as
+well; after EINTR it comes back, so that signal handlers run, and is called again with the time
+that is left.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import _errors, _ffi
+from ._bio import MemoryBIO, as_view
+from ._certs import Certificate, encode, fields, take_list
+from ._constants import CERT_NONE
+from ._ffi import INTERRUPTED, REFCOUNTED, ffi, lib
+from ._hooks import Hooks
+from ._session import SSLSession
+
+if TYPE_CHECKING:
+    from ._ctx import _SSLContext
+
+# read(n) decrypts into a buffer that is used again, and copies out what came: a fresh one of n
+# bytes, zeroed, costs more than the decryption (asyncio always asks for 256 KiB). Whoever reads
+# takes one off its list, so no two threads share one.
+_SMALL, _LARGE = 16 * 1024, 256 * 1024
+_small_buffers: list[Any] = []
+_large_buffers: list[Any] = []
+
+#: A rough size of an SSL, for PyPy's collector.
+_SSL_SIZE = 20_000
+
+
+class _SSLSocket:
+    """A TLS connection over a socket or over two memory buffers. See: ssl(7)."""
+
+    __slots__ = (
+        "__weakref__",
+        "_c_conn",
+        "_context",
+        "_hooks",
+        "_owner",
+        "_pump",
+        "_read_err",
+        "_server_hostname",
+        "_sock",
+        "_write_err",
+    )
+
+    _c_conn: Any
+    _context: _SSLContext
+    _server_hostname: str | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _SSLSocket:
+        raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
+
+    # ------------------------------------------------------------ the four operations
+
+    def _timeout(self) -> float:
+        """Return seconds for C: 0 never waits, a negative number waits without limit."""
+        if self._sock is None:
+            return 0.0
+        sock = self._sock()
+        if sock is None:
+            raise _errors.no_socket()
+        timeout = sock.gettimeout()
+        return -1.0 if timeout is None else timeout  # type: ignore[no-any-return]
+
+    def _error(self, status: int, err: Any, doing: str) -> BaseException:
+        """Return what to raise: a callback's own exception before anything else."""
+        pending = self._hooks.take()
+        if pending is not None:
+            return pending
+        if status == _ffi.TIMEOUT and doing == "shutdown":
+            doing = "read" if err.want == _ffi.WANT_READ else "write"
+        return _errors.make(status, err, hostname=self._server_hostname, doing=doing)
+
+    def do_handshake(self) -> None:
+        """Perform the handshake. See: SSL_do_handshake(3).
+
+        Raises: SSLCertVerificationError, SSLError, OSError, TimeoutError, SSLWantReadError,
+                SSLWantWriteError; what a callback raised.
+        """
+        self._run(lib.sb_conn_handshake, "handshake")
+
+    def shutdown(self) -> Any:
+        """Send close_notify and wait for the peer's; return the socket. SSL_shutdown(3)."""
+        self._run(lib.sb_conn_shutdown, "shutdown")
+        return self._sock() if self._sock is not None else None
+
+    def _run(self, call: Any, doing: str) -> None:
+        timeout = self._timeout()
+        err = self._read_err
+        if self._pump is not None:
+            self._pump.fill()
+        while (status := call(self._c_conn, timeout, err)) == INTERRUPTED:
+            timeout = err.remaining
+        if self._pump is not None:
+            self._pump.drain()
+        if status < 0 or self._hooks.pending is not None:
+            raise self._error(status, err, doing)
+
+    def read(self, size: int, buffer: Any = None, /) -> Any:
+        """Return up to `size` bytes, or put them into `buffer` and return how many.
+
+        As soon as a byte is there it returns, with as many whole records as have arrived and
+        fit. See: SSL_read_ex(3).
+        """
+        if buffer is not None:
+            return self._read_into(size, buffer)
+        if size <= 0:
+            if size < 0:
+                raise ValueError("size should not be negative")
+            return b""
+        if size <= _SMALL:
+            buffers, cap = _small_buffers, _SMALL
+        else:
+            buffers, cap = _large_buffers, _LARGE
+            size = min(size, cap)
+        try:
+            scratch = buffers.pop()
+        except IndexError:
+            scratch = _ffi.new_unset("char[]", cap)
+        try:
+            count = self._read(scratch, size)
+            return ffi.buffer(scratch, count)[:]
+        finally:
+            buffers.append(scratch)
+
+    def _read_into(self, size: int, buffer: Any) -> int:
+        try:
+            target = ffi.from_buffer("char[]", buffer, require_writable=True)
+        except (TypeError, BufferError) as exc:
+            raise TypeError(
+                f"read() argument 2 must be read-write bytes-like object, "
+                f"not {type(buffer).__name__}"
+            ) from exc
+        cap = len(target)
+        if not 0 < size <= cap:
+            size = cap
+        if size == 0:
+            return 0
+        return self._read(target, size)
+
+    def _read(self, target: Any, size: int) -> int:
+        timeout = self._timeout()
+        err = self._read_err
+        if self._pump is not None:
+            self._pump.fill()
+        count: int = lib.sb_conn_read(self._c_conn, target, size, timeout, err)
+        while count == INTERRUPTED:
+            count = lib.sb_conn_read(self._c_conn, target, size, err.remaining, err)
+        if self._pump is not None:
+            self._pump.drain()
+        if count > 0 and self._hooks.pending is None:
+            return count
+        if count == _ffi.ZERO_RETURN and self._hooks.pending is None:
+            return 0
+        raise self._error(count, err, "read")
+
+    def write(self, b: Any, /) -> int:
+        """Send up to a record of `b`; return how many bytes were taken. SSL_write_ex(3)."""
+        if isinstance(b, bytes):
+            data, size = b, len(b)
+        else:
+            view = as_view(b)
+            data, size = ffi.from_buffer(view), view.nbytes
+        timeout = self._timeout()
+        err = self._write_err
+        if self._pump is not None:
+            self._pump.fill()
+        count: int = lib.sb_conn_write(self._c_conn, data, size, timeout, err)
+        while count == INTERRUPTED:
+            count = lib.sb_conn_write(self._c_conn, data, size, err.remaining, err)
+        if self._pump is not None:
+            self._pump.drain()
+        if count < 0 or self._hooks.pending is not None:
+            raise self._error(count, err, "write")
+        return count
+
+    def sendall(self, b: Any, /) -> None:
+        """Send all of `b`, in one call into C. The timeout starts anew with each part sent."""
+        if isinstance(b, bytes):
+            data, size = b, len(b)
+        else:
+            view = as_view(b)
+            data, size = ffi.from_buffer(view), view.nbytes
+        if size == 0:
+            return
+        timeout = self._timeout()
+        err = self._write_err
+        done = ffi.new("size_t *")
+        if self._pump is not None:
+            self._pump.fill()
+        status = lib.sb_conn_sendall(self._c_conn, data, size, done, timeout, err)
+        while status == INTERRUPTED:
+            status = lib.sb_conn_sendall(self._c_conn, data, size, done, err.remaining, err)
+        if self._pump is not None:
+            self._pump.drain()
+        if status < 0 or self._hooks.pending is not None:
+            raise self._error(status, err, "write")
+
+    def pending(self) -> int:
+        """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
+        return int(lib.sb_conn_pending(self._c_conn))
+
+    def _close(self) -> None:
+        """Let no operation, of any thread, touch the descriptor any more.
+
+        Where objects live until a collection, the TLS state is freed as well.
+        """
+        lib.sb_conn_close(self._c_conn, not REFCOUNTED)
+
+    def sendfile(self, fd: int, offset: int, size: int, flags: int = 0, /) -> int:
+        """Send part of a file through kernel TLS, which this connection does not use."""
+        raise NotImplementedError("kernel TLS is not in use on this connection")
+
+    def uses_ktls_for_send(self) -> bool:
+        """Does the kernel encrypt? BIO_get_ktls_send(3)."""
+        return False
+
+    def uses_ktls_for_recv(self) -> bool:
+        """Does the kernel decrypt? BIO_get_ktls_recv(3)."""
+        return False
+
+    # ------------------------------------------------------------ what was agreed
+
+    @property
+    def server_side(self) -> bool:
+        """Is this the server's end?"""
+        return bool(lib.sb_conn_is_server(self._c_conn))
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that was asked for and, if so set, checked."""
+        return self._server_hostname
+
+    def version(self) -> str | None:
+        """Return the protocol version, None before the handshake. SSL_get_version(3)."""
+        return _ffi.text(lib.sb_conn_version(self._c_conn))
+
+    def cipher(self) -> tuple[str, str, int] | None:
+        """Return the cipher's name, the version that defines it, and its secret bits."""
+        out = ffi.new("sb_cipher *")
+        lib.sb_conn_cipher(self._c_conn, out)
+        name = _ffi.text(out.name)
+        return None if name is None else (name, _ffi.text(out.protocol) or "", out.bits)
+
+    def shared_ciphers(self) -> list[tuple[str, str, int]] | None:
+        """Return the ciphers that both ends offered; None on a client or before the handshake."""
+        block = ffi.new("sb_block *")
+        err = _errors.new_record()
+        status = lib.sb_conn_shared_ciphers(self._c_conn, block, err)
+        if status == _ffi.BAD_ARG:
+            return None
+        _errors.check(status, err)
+        flat = _ffi.texts(block)
+        return [(flat[i], flat[i + 1], int(flat[i + 2])) for i in range(0, len(flat), 3)]
+
+    def compression(self) -> str | None:
+        """Return the compression in use, None if there is none."""
+        return _ffi.text(lib.sb_conn_compression(self._c_conn))
+
+    def _protocol(self, call: Any) -> str | None:
+        out = ffi.new("char[256]")
+        count = call(self._c_conn, out)
+        return ffi.buffer(out, count)[:].decode("utf-8") if count else None
+
+    def selected_alpn_protocol(self) -> str | None:
+        """Return the protocol chosen by ALPN (RFC 7301), None if none was."""
+        return self._protocol(lib.sb_conn_alpn)
+
+    def selected_npn_protocol(self) -> str | None:
+        """Return the protocol chosen by NPN, None if none was."""
+        return self._protocol(lib.sb_conn_npn)
+
+    def _name(self, call: Any, *args: Any) -> str | None:
+        out = ffi.new("const char **")
+        err = _errors.new_record()
+        _errors.check(call(self._c_conn, *args, out, err), err)
+        return _ffi.text(out[0])
+
+    def group(self) -> str | None:
+        """Return the key exchange group; NotImplementedError before OpenSSL 3.2."""
+        return self._name(lib.sb_conn_group)
+
+    def client_sigalg(self) -> str | None:
+        """Return the client's signature algorithm; NotImplementedError before OpenSSL 3.5."""
+        return self._name(lib.sb_conn_sigalg, self.server_side)
+
+    def server_sigalg(self) -> str | None:
+        """Return the server's signature algorithm; NotImplementedError before OpenSSL 3.5."""
+        return self._name(lib.sb_conn_sigalg, not self.server_side)
+
+    def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
+        """Return channel binding data (RFC 5929 3), None before the handshake."""
+        if not isinstance(cb_type, str):
+            raise TypeError(
+                f"get_channel_binding() argument 'cb_type' must be str, "
+                f"not {type(cb_type).__name__}"
+            )
+        if cb_type != "tls-unique":
+            raise ValueError(f"'{cb_type}' channel binding type not implemented")
+        out = ffi.new("char[64]")
+        count = lib.sb_conn_tls_unique(self._c_conn, out)
+        return ffi.buffer(out, count)[:] if count else None
+
+    # ------------------------------------------------------------ certificates
+
+    def getpeercert(self, der: bool = False, /) -> Any:
+        """Return the peer's certificate: DER bytes, or a dict that is empty if unverified.
+
+        None if the peer sent none. Raises: ValueError: the handshake is not done.
+        """
+        if not lib.sb_conn_handshake_done(self._c_conn):
+            raise ValueError("handshake not done yet")
+        pointer = lib.sb_conn_peer_cert(self._c_conn)
+        if not pointer:
+            return None
+        try:
+            if der:
+                return encode(pointer, False)
+            return {} if self._context.verify_mode == CERT_NONE else fields(pointer)
+        finally:
+            lib.sb_cert_free(pointer)
+
+    def _chain(self, verified: bool) -> list[Certificate] | None:
+        certs = take_list(lib.sb_conn_chain, self._c_conn, verified)
+        return None if certs is None else [Certificate._wrap(cert) for cert in certs]
+
+    def get_verified_chain(self) -> list[Certificate] | None:
+        """Return the chain from the peer's certificate to a trusted one, None if unverified."""
+        return self._chain(True)
+
+    def get_unverified_chain(self) -> list[Certificate] | None:
+        """Return the chain as the peer sent it, None if it sent none."""
+        return self._chain(False)
+
+    def verify_client_post_handshake(self) -> None:
+        """Ask a TLS 1.3 client for its certificate (RFC 8446 4.6.2) with the next I/O."""
+        err = _errors.new_record()
+        _errors.check(lib.sb_conn_request_client_cert(self._c_conn, err), err)
+
+    # ------------------------------------------------------------ session, context, owner
+
+    @property
+    def session(self) -> SSLSession | None:
+        """The session, to be offered again by a later connection."""
+        pointer = lib.sb_conn_session(self._c_conn)
+        return SSLSession._wrap(pointer, self._context) if pointer else None
+
+    @session.setter
+    def session(self, value: SSLSession) -> None:
+        if not isinstance(value, SSLSession):
+            raise TypeError("Value is not an SSLSession.")
+        if value._ctx is not self._context:
+            raise ValueError("Session refers to a different SSLContext.")
+        if self.server_side:
+            raise ValueError("Cannot set session for server-side SSLSocket.")
+        if lib.sb_conn_handshake_done(self._c_conn):
+            raise ValueError("Cannot set session after handshake.")
+        err = _errors.new_record()
+        _errors.check(lib.sb_conn_set_session(self._c_conn, value._c_session, err), err)
+
+    @property
+    def session_reused(self) -> bool:
+        """Did the peer accept the session that was offered?"""
+        return bool(lib.sb_conn_session_reused(self._c_conn))
+
+    @property
+    def context(self) -> _SSLContext:
+        """The context; an SNI callback may set another. SSL_set_SSL_CTX(3)."""
+        return self._context
+
+    @context.setter
+    def context(self, value: _SSLContext) -> None:
+        from ._ctx import _SSLContext
+
+        if not isinstance(value, _SSLContext):
+            raise TypeError("The value must be a SSLContext")
+        err = _errors.new_record()
+        _errors.check(lib.sb_conn_set_ctx(self._c_conn, value._c_ctx, err), err)
+        self._context = value
+
+    @property
+    def owner(self) -> Any:
+        """The SSLSocket or SSLObject that this is the TLS part of; held weakly."""
+        return self._owner() if self._owner is not None else None
+
+    @owner.setter
+    def owner(self, value: Any) -> None:
+        self._owner = None if value is None else weakref.ref(value)
+
+    def _public(self) -> Any:
+        """Return what callbacks get to see."""
+        public = self.owner
+        if public is None and self._sock is not None:
+            public = self._sock()
+        return public
+
+
+_SSLSocket.__module__ = "_ssl"
+
+
+class _Pump:
+    """Moves bytes between buffers of another module's MemoryBIO class and our own.
+
+    asyncio, trio and others make stdlib's MemoryBIO and hand it to our wrap_bio(). Only what
+    one operation needs is not known before it: everything is taken over before each.
+    """
+
+    def __init__(self, incoming: Any, outgoing: Any) -> None:
+        self.incoming = incoming
+        self.outgoing = outgoing
+        self.own_in = MemoryBIO()
+        self.own_out = MemoryBIO()
+
+    def fill(self) -> None:
+        if self.incoming.pending:
+            self.own_in.write(self.incoming.read())
+        if self.incoming.eof and not self.own_in._ended:
+            self.own_in.write_eof()
+
+    def drain(self) -> None:
+        if self.own_out.pending:
+            self.outgoing.write(self.own_out.read())
+
+
+def _hostname(value: str | bytes | None) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, (str, bytes)):
+        raise TypeError(
+            f"server_hostname must be str or None, not {type(value).__name__}"
+        )
+    raw = _ffi.c_string(value, "ascii")
+    if not raw or raw.startswith(b"."):
+        raise ValueError(
+            "server_hostname cannot be an empty string or start with a leading dot."
+        )
+    return raw
+
+
+def make_connection(
+    ctx: _SSLContext,
+    server_side: bool,
+    server_hostname: str | bytes | None,
+    owner: Any,
+    session: SSLSession | None,
+    *,
+    sock: Any = None,
+    bios: tuple[Any, Any] | None = None,
+) -> _SSLSocket:
+    """Return a connection of `ctx` over a socket or over two memory buffers."""
+    host = _hostname(server_hostname)
+    self = object.__new__(_SSLSocket)
+    self._context = ctx
+    self._owner = self._sock = self._pump = None
+    self._server_hostname = None if host is None else host.decode("ascii")
+    self._read_err = _errors.new_record()
+    self._write_err = _errors.new_record()
+    self._hooks = Hooks(self)
+    fd, c_in, c_out = -1, ffi.NULL, ffi.NULL
+    if sock is not None:
+        if not hasattr(sock, "gettimeout"):
+            raise TypeError(f"a socket is required, not {type(sock).__name__!r}")
+        self._sock = weakref.ref(sock)
+        fd = sock.fileno()
+        if fd < 0:
+            raise _errors.SSLError("Underlying socket has been closed.")
+    else:
+        c_in, c_out = _buffers(self, bios)
+    self._c_conn = _new(self, server_side, host, fd, c_in, c_out)
+    if owner is not None:
+        self.owner = owner
+    if session is not None:
+        self.session = session
+    return self
+
+
+def _buffers(conn: _SSLSocket, bios: Any) -> tuple[Any, Any]:
+    for bio in bios:
+        if not hasattr(bio, "pending") or not hasattr(bio, "write_eof"):
+            raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
+    incoming, outgoing = bios
+    if not isinstance(incoming, MemoryBIO) or not isinstance(outgoing, MemoryBIO):
+        conn._pump = _Pump(incoming, outgoing)
+        incoming, outgoing = conn._pump.own_in, conn._pump.own_out
+    return incoming._c_bio, outgoing._c_bio
+
+
+def _new(
+    conn: _SSLSocket, server_side: bool, host: bytes | None, fd: int, c_in: Any, c_out: Any
+) -> Any:
+    err = _errors.new_record()
+    pointer = lib.sb_conn_new(
+        conn._context._c_ctx,
+        server_side,
+        ffi.NULL if host is None else host,
+        fd,
+        c_in,
+        c_out,
+        conn._hooks.handle,
+        err,
+    )
+    if not pointer:
+        raise _errors.make(_ffi.FAILED if err.code else _ffi.NO_MEMORY, err)
+    return ffi.gc(pointer, lib.sb_conn_free, size=_SSL_SIZE)

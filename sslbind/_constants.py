@@ -1,0 +1,85 @@
+"""Numbers under the names that CPython's ``_ssl`` gives them.
+
+OpenSSL's own come from the table of the binary (``src/_sslbind/constants.txt``): a name that
+this OpenSSL lacks is absent. The others are CPython's.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from . import _ffi
+from ._ffi import FEATURES, ffi, lib
+
+#: Constants of OpenSSL by name.
+NUMBERS: dict[str, int] = {
+    ffi.string(row.name).decode(): row.value for row in _ffi.rows(lib.sb_constants)
+}
+# stdlib keeps the protection against the BEAST attack, which OpenSSL's own OP_ALL gives up.
+if "OP_ALL" in NUMBERS:
+    NUMBERS["OP_ALL"] &= ~0x00000800  # SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS, ssl.h
+
+CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED = range(3)
+
+PROTOCOL_SSLv2 = 0
+PROTOCOL_SSLv3 = 1
+PROTOCOL_TLS = PROTOCOL_SSLv23 = 2
+PROTOCOL_TLSv1 = 3
+PROTOCOL_TLSv1_1 = 4
+PROTOCOL_TLSv1_2 = 5
+PROTOCOL_TLS_CLIENT = 16
+PROTOCOL_TLS_SERVER = 17
+
+PROTO_MINIMUM_SUPPORTED = -2
+PROTO_MAXIMUM_SUPPORTED = -1
+PROTO_SSLv3 = 0x300
+PROTO_TLSv1 = 0x301
+PROTO_TLSv1_1 = 0x302
+PROTO_TLSv1_2 = 0x303
+PROTO_TLSv1_3 = 0x304
+
+ENCODING_PEM = 1
+ENCODING_DER = 2
+
+VERIFY_DEFAULT = 0
+
+HAS_SNI = True
+HAS_TLS_UNIQUE = True
+HAS_ECDH = True
+HAS_ALPN = True
+HAS_PHA = True
+HAS_NPN = FEATURES["NPN"]
+HAS_PSK = FEATURES["PSK"]
+HAS_PSK_TLS13 = FEATURES["PSK"] and FEATURES["TLSv1_3"]
+HAS_SSLv2 = False
+HAS_SSLv3 = FEATURES["SSLv3"]
+HAS_TLSv1 = FEATURES["TLSv1"]
+HAS_TLSv1_1 = FEATURES["TLSv1_1"]
+HAS_TLSv1_2 = FEATURES["TLSv1_2"]
+HAS_TLSv1_3 = FEATURES["TLSv1_3"]
+
+# Stricter defaults came with Python 3.10 (PEP 644): an interpreter's own choice is kept, so
+# that changing the import never changes which peers are accepted.
+MODERN_DEFAULTS = sys.version_info >= (3, 10)
+_DEFAULT_CIPHERS = (
+    "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+    if MODERN_DEFAULTS
+    else "DEFAULT:!aNULL:!eNULL:!MD5:!3DES:!DES:!RC4:!IDEA:!SEED:!aDSS:!SRP:!PSK"
+)
+MINIMUM_VERSION = PROTO_TLSv1_2 if MODERN_DEFAULTS else 0
+
+
+def _version_info(number: int) -> tuple[int, int, int, int, int]:
+    return (
+        number >> 28 & 0xFF,
+        number >> 20 & 0xFF,
+        number >> 12 & 0xFF,
+        number >> 4 & 0xFF,
+        number & 0xF,
+    )
+
+
+OPENSSL_VERSION_NUMBER: int = lib.sb_version_number()
+OPENSSL_VERSION_INFO = _version_info(OPENSSL_VERSION_NUMBER)
+OPENSSL_VERSION: str = _ffi.text(lib.sb_version_text()) or ""
+_OPENSSL_API_VERSION = _version_info(lib.sb_version_compiled())

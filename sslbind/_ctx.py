@@ -1,0 +1,608 @@
+"""``_SSLContext``: the back of SSLContext, with the contract of CPython's ``_ssl._SSLContext``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import _constants, _errors, _ffi
+from ._bio import as_view
+from ._certs import encode, fields, take_list
+from ._conn import _SSLSocket, make_connection
+from ._constants import (
+    CERT_NONE,
+    CERT_OPTIONAL,
+    CERT_REQUIRED,
+    MODERN_DEFAULTS,
+    NUMBERS,
+    PROTO_MAXIMUM_SUPPORTED,
+    PROTO_MINIMUM_SUPPORTED,
+    PROTOCOL_TLS,
+    PROTOCOL_TLS_CLIENT,
+    PROTOCOL_TLS_SERVER,
+)
+from ._ffi import ffi, lib
+from ._hooks import Hooks
+
+if TYPE_CHECKING:
+    from ._session import SSLSession
+
+#: The figures of session_stats(), in the order of sb_ctx_session_stats().
+SESSION_STATS = (
+    "number",
+    "connect",
+    "connect_good",
+    "connect_renegotiate",
+    "accept",
+    "accept_good",
+    "accept_renegotiate",
+    "hits",
+    "misses",
+    "timeouts",
+    "cache_full",
+)
+
+#: The items of sb_ctx_ciphers() for each cipher, and what each is.
+CIPHER_FIELDS: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    ("id", int),
+    ("name", str),
+    ("protocol", str),
+    ("description", str),
+    ("strength_bits", int),
+    ("alg_bits", int),
+    ("aead", lambda text: text != "0"),
+    ("symmetric", lambda text: text or None),
+    ("digest", lambda text: text or None),
+    ("kea", lambda text: text or None),
+    ("auth", lambda text: text or None),
+)
+
+_FLEXIBLE = (PROTOCOL_TLS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER)
+_DEPRECATED_PROTOCOLS = {
+    1: "PROTOCOL_SSLv3",
+    2: "PROTOCOL_TLS",
+    3: "PROTOCOL_TLSv1",
+    4: "PROTOCOL_TLSv1_1",
+    5: "PROTOCOL_TLSv1_2",
+}
+_VERSIONS = {
+    _constants.PROTO_SSLv3: "SSLv3",
+    _constants.PROTO_TLSv1: "TLSv1",
+    _constants.PROTO_TLSv1_1: "TLSv1_1",
+    _constants.PROTO_TLSv1_2: "TLSv1_2",
+    _constants.PROTO_TLSv1_3: "TLSv1_3",
+}
+_DEPRECATED_VERSIONS = ("SSLv3", "TLSv1", "TLSv1_1")
+_OP_NO_VERSION = 0
+for _name in ("OP_NO_SSLv2", "OP_NO_SSLv3", *(f"OP_NO_{v}" for v in list(_VERSIONS.values())[1:])):
+    _OP_NO_VERSION |= NUMBERS.get(_name, 0)
+
+
+def _deprecated(what: str, stacklevel: int) -> None:
+    """Warn as the interpreter's own ssl would: from Python 3.10 on (PEP 644)."""
+    if sys.version_info >= (3, 10):
+        warnings.warn(f"{what} is deprecated", DeprecationWarning, stacklevel=stacklevel + 1)
+
+
+def _integer(value: Any) -> int:
+    if not hasattr(type(value), "__index__"):
+        raise TypeError(f"an integer is required (got type {type(value).__name__})")
+    return int(value.__index__())
+
+
+def _c_int(value: Any) -> int:
+    number = _integer(value)
+    if not -0x80000000 <= number <= 0x7FFFFFFF:
+        raise OverflowError("signed integer is out of range for a C int")
+    return number
+
+
+def _path(value: Any, what: str) -> bytes | None:
+    if value is None:
+        return None
+    try:
+        return _ffi.fs_path(value)
+    except TypeError:
+        raise TypeError(f"{what} should be a valid filesystem path") from None
+
+
+def _check_psk_callback(callback: Any) -> None:
+    if callback is not None and not callable(callback):
+        raise TypeError("callback must be callable")
+
+
+class _SSLContext:
+    """Settings that connections are made from. See: SSL_CTX_new(3)."""
+
+    _c_ctx: Any
+    _protocol: int
+
+    def __new__(cls, protocol: int, /) -> _SSLContext:
+        number = _c_int(protocol)
+        if number in _DEPRECATED_PROTOCOLS:
+            _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 3)
+        err = _errors.new_record()
+        pointer = lib.sb_ctx_new(
+            number, _constants._DEFAULT_CIPHERS.encode(), _constants.MINIMUM_VERSION, err
+        )
+        if not pointer:
+            if err.code:
+                raise _errors.make(_ffi.FAILED, err)
+            raise ValueError(_ffi.text(err.text))
+        self = super().__new__(cls)
+        # What an SSL_CTX costs, so that PyPy's collector feels it.
+        self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, size=10_000)
+        self._protocol = number
+        self._c_sni: Callable[..., Any] | None = None
+        self._c_message: Callable[..., Any] | None = None
+        self._psk_client: Callable[..., Any] | None = None
+        self._psk_server: Callable[..., Any] | None = None
+        self._c_check_hostname = False
+        self._c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
+        self._c_pha = False
+        self._c_keylog: Any = None
+        if not MODERN_DEFAULTS:
+            lib.sb_ctx_set_options(
+                pointer, lib.sb_ctx_options(pointer) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
+            )
+        if number == PROTOCOL_TLS_CLIENT:
+            _SSLContext._set_check_hostname(self, True)
+        return self
+
+    def _try(self, call: Any, *args: Any) -> tuple[int, Any]:
+        """Return the status of a C function on this context, and the record it filled."""
+        err = _errors.new_record()
+        return call(self._c_ctx, *args, err), err
+
+    def _call(self, call: Any, *args: Any) -> None:
+        status, err = self._try(call, *args)
+        _errors.check(status, err)
+
+    # ------------------------------------------------------------ connections
+
+    def _wrap_socket(
+        self,
+        sock: Any,
+        server_side: Any,
+        server_hostname: str | bytes | None = None,
+        *,
+        owner: Any = None,
+        session: SSLSession | None = None,
+    ) -> _SSLSocket:
+        """Return the TLS part of a connected stream socket."""
+        return make_connection(
+            self, bool(server_side), server_hostname, owner, session, sock=sock
+        )
+
+    def _wrap_bio(
+        self,
+        incoming: Any,
+        outgoing: Any,
+        server_side: Any,
+        server_hostname: str | bytes | None = None,
+        *,
+        owner: Any = None,
+        session: SSLSession | None = None,
+    ) -> _SSLSocket:
+        """Return a connection that reads from and writes to two memory buffers."""
+        return make_connection(
+            self, bool(server_side), server_hostname, owner, session, bios=(incoming, outgoing)
+        )
+
+    # ------------------------------------------------------------ verification
+
+    @property
+    def protocol(self) -> int:
+        """The PROTOCOL_* number that it was made with."""
+        return self._protocol
+
+    @property
+    def options(self) -> int:
+        """OP_* flags. See: SSL_CTX_set_options(3)."""
+        return int(lib.sb_ctx_options(self._c_ctx))
+
+    @options.setter
+    def options(self, value: int) -> None:
+        if not isinstance(value, int):
+            raise TypeError(f"argument must be int, not {type(value).__name__}")
+        number = int(value)
+        if not 0 <= number < 1 << 64:
+            raise OverflowError("options do not fit 64 bits, or are negative")
+        if number & ~int(lib.sb_ctx_options(self._c_ctx)) & _OP_NO_VERSION:
+            _deprecated_options(4)
+        lib.sb_ctx_set_options(self._c_ctx, number)
+
+    @property
+    def verify_mode(self) -> int:
+        """CERT_NONE, CERT_OPTIONAL or CERT_REQUIRED. See: SSL_CTX_set_verify(3)."""
+        return int(lib.sb_ctx_verify_mode(self._c_ctx))
+
+    @verify_mode.setter
+    def verify_mode(self, value: int) -> None:
+        mode = _c_int(value)
+        if mode == CERT_NONE and self._c_check_hostname:
+            raise ValueError(
+                "Cannot set verify_mode to CERT_NONE when check_hostname is enabled."
+            )
+        if mode not in (CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED):
+            raise ValueError("invalid value for verify_mode")
+        lib.sb_ctx_set_verify_mode(self._c_ctx, mode)
+
+    @property
+    def verify_flags(self) -> int:
+        """VERIFY_* flags. See: X509_VERIFY_PARAM_set_flags(3)."""
+        return int(lib.sb_ctx_verify_flags(self._c_ctx))
+
+    @verify_flags.setter
+    def verify_flags(self, value: int) -> None:
+        number = _integer(value)
+        if not 0 <= number < 1 << 64:
+            raise OverflowError("flags do not fit an unsigned long, or are negative")
+        self._call(lib.sb_ctx_set_verify_flags, number)
+
+    @property
+    def check_hostname(self) -> bool:
+        """Must the peer's certificate name the server_hostname? RFC 6125."""
+        return self._c_check_hostname
+
+    @check_hostname.setter
+    def check_hostname(self, value: Any) -> None:
+        self._set_check_hostname(bool(value))
+
+    def _set_check_hostname(self, on: bool) -> None:
+        if on and lib.sb_ctx_verify_mode(self._c_ctx) == CERT_NONE:
+            lib.sb_ctx_set_verify_mode(self._c_ctx, CERT_REQUIRED)
+        self._c_check_hostname = on
+        lib.sb_ctx_set_check_hostname(self._c_ctx, on)
+
+    @property
+    def _host_flags(self) -> int:
+        """HOSTFLAG_* flags. See: X509_VERIFY_PARAM_set_hostflags(3)."""
+        return self._c_host_flags
+
+    @_host_flags.setter
+    def _host_flags(self, value: int) -> None:
+        number = _integer(value)
+        if not 0 <= number <= 0xFFFFFFFF:
+            raise OverflowError("flags do not fit an unsigned int, or are negative")
+        lib.sb_ctx_set_host_flags(self._c_ctx, number)
+        self._c_host_flags = number
+
+    # ------------------------------------------------------------ versions
+
+    def _limit(self, upper: bool) -> int:
+        version = int(lib.sb_ctx_version_limit(self._c_ctx, upper))
+        if version == 0 or self._protocol not in _FLEXIBLE:
+            return PROTO_MAXIMUM_SUPPORTED if upper else PROTO_MINIMUM_SUPPORTED
+        return version
+
+    def _set_limit(self, upper: bool, value: int) -> None:
+        number = version = _c_int(value)
+        if self._protocol not in _FLEXIBLE:
+            raise ValueError(
+                "The context's protocol doesn't support modification of highest and lowest "
+                "version."
+            )
+        if number in (PROTO_MINIMUM_SUPPORTED, PROTO_MAXIMUM_SUPPORTED):
+            known = [v for v, name in _VERSIONS.items() if _ffi.FEATURES[name]]
+            if number == PROTO_MINIMUM_SUPPORTED:
+                version = known[0] if upper else 0
+            else:
+                version = 0 if upper else known[-1]
+        elif number not in _VERSIONS:
+            raise ValueError(f"Unsupported TLS/SSL version 0x{number & 0xFFFFFFFF:x}")
+        elif _VERSIONS[number] in _DEPRECATED_VERSIONS:
+            _deprecated(f"ssl.TLSVersion.{_VERSIONS[number]}", 5)
+        if self._try(lib.sb_ctx_set_version_limit, upper, version)[0] < 0:
+            raise ValueError(f"Unsupported protocol version 0x{version & 0xFFFFFFFF:x}")
+
+    @property
+    def minimum_version(self) -> int:
+        """The lowest version that may be agreed on. See: SSL_CTX_set_min_proto_version(3)."""
+        return self._limit(False)
+
+    @minimum_version.setter
+    def minimum_version(self, value: int) -> None:
+        self._set_limit(False, value)
+
+    @property
+    def maximum_version(self) -> int:
+        """The highest version that may be agreed on. See: SSL_CTX_set_max_proto_version(3)."""
+        return self._limit(True)
+
+    @maximum_version.setter
+    def maximum_version(self, value: int) -> None:
+        self._set_limit(True, value)
+
+    @property
+    def security_level(self) -> int:
+        """From 0 to 5, the least strength that is accepted. SSL_CTX_get_security_level(3)."""
+        return int(lib.sb_ctx_security_level(self._c_ctx))
+
+    @property
+    def num_tickets(self) -> int:
+        """How many TLS 1.3 tickets a server sends. See: SSL_CTX_set_num_tickets(3)."""
+        return int(lib.sb_ctx_num_tickets(self._c_ctx))
+
+    @num_tickets.setter
+    def num_tickets(self, value: int) -> None:
+        number = _integer(value)
+        if number < 0:
+            raise ValueError("value must be non-negative")
+        if self._protocol != PROTOCOL_TLS_SERVER:
+            raise ValueError("SSLContext is not a server context.")
+        if number >= 1 << 63 or self._try(lib.sb_ctx_set_num_tickets, number)[0] < 0:
+            raise ValueError("failed to set num tickets.")
+
+    @property
+    def post_handshake_auth(self) -> bool:
+        """May a TLS 1.3 server ask for a certificate later? RFC 8446 4.6.2."""
+        return self._c_pha
+
+    @post_handshake_auth.setter
+    def post_handshake_auth(self, value: Any) -> None:
+        self._c_pha = bool(value)
+        lib.sb_ctx_set_post_handshake_auth(self._c_ctx, self._c_pha)
+
+    # ------------------------------------------------------------ algorithms
+
+    def _set_list(self, call: Any, value: str, failure: str) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"argument must be str, not {type(value).__name__}")
+        if self._try(call, _ffi.c_string(value))[0] < 0:
+            raise _errors.SSLError(failure)
+
+    def set_ciphers(self, cipherlist: str, /) -> None:
+        """Enable the ciphers of TLS <= 1.2. See: SSL_CTX_set_cipher_list(3), ciphers(1)."""
+        self._set_list(lib.sb_ctx_set_ciphers, cipherlist, "No cipher can be selected.")
+
+    def set_ciphersuites(self, ciphersuites: str, /) -> None:
+        """Enable the cipher suites of TLS 1.3. See: SSL_CTX_set_ciphersuites(3)."""
+        self._set_list(
+            lib.sb_ctx_set_ciphersuites, ciphersuites, "No cipher suite can be selected."
+        )
+
+    def set_groups(self, grouplist: str, /) -> None:
+        """Offer these key exchange groups. See: SSL_CTX_set1_groups_list(3)."""
+        self._set_list(lib.sb_ctx_set_groups, grouplist, "unrecognized group")
+
+    def set_client_sigalgs(self, sigalgslist: str, /) -> None:
+        """Accept these algorithms for client certificates. SSL_CTX_set1_client_sigalgs_list(3)."""
+        self._set_list(
+            lib.sb_ctx_set_client_sigalgs, sigalgslist, "unrecognized signature algorithm"
+        )
+
+    def set_server_sigalgs(self, sigalgslist: str, /) -> None:
+        """Accept these signature algorithms. See: SSL_CTX_set1_sigalgs_list(3)."""
+        self._set_list(
+            lib.sb_ctx_set_server_sigalgs, sigalgslist, "unrecognized signature algorithm"
+        )
+
+    def get_groups(self, *, include_aliases: bool = False) -> list[str]:
+        """Return the groups that may be used; NotImplementedError before OpenSSL 3.5."""
+        block = ffi.new("sb_block *")
+        self._call(lib.sb_ctx_groups, bool(include_aliases), block)
+        return _ffi.texts(block)
+
+    def get_ciphers(self) -> list[dict[str, Any]]:
+        """Return the enabled ciphers, best first. See: SSL_get_ciphers(3)."""
+        block = ffi.new("sb_block *")
+        self._call(lib.sb_ctx_ciphers, block)
+        flat = _ffi.texts(block)
+        width = len(CIPHER_FIELDS)
+        return [
+            {
+                key: convert(text)
+                for (key, convert), text in zip(CIPHER_FIELDS, flat[i : i + width])
+            }
+            for i in range(0, len(flat), width)
+        ]
+
+    def set_ecdh_curve(self, name: str | bytes, /) -> None:
+        """Offer one elliptic curve, by OpenSSL's short name. SSL_CTX_set1_groups(3)."""
+        raw = os.fsencode(name)
+        status, err = self._try(lib.sb_ctx_set_ecdh_curve, _ffi.c_string(raw))
+        if status == _ffi.BAD_ARG:
+            raise ValueError(f"unknown elliptic curve name {raw!r}")
+        _errors.check(status, err)
+
+    def load_dh_params(self, path: _ffi.Path, /) -> None:
+        """Load Diffie-Hellman parameters from a PEM file. SSL_CTX_set0_tmp_dh_pkey(3)."""
+        with open(path, "rb") as file:
+            pem = file.read()
+        self._call(lib.sb_ctx_load_dh_params, pem, len(pem))
+
+    def _set_alpn_protocols(self, protos: Any, /) -> None:
+        """Offer, or choose from, protocols in wire format (RFC 7301 3.1)."""
+        self._set_protocols(lib.sb_ctx_set_alpn, protos)
+
+    def _set_npn_protocols(self, protos: Any, /) -> None:
+        """The same for NPN, which ALPN replaced. See: SSL_CTX_set_next_protos_advertised_cb(3)."""
+        self._set_protocols(lib.sb_ctx_set_npn, protos)
+
+    def _set_protocols(self, call: Any, protos: Any) -> None:
+        raw = bytes(as_view(protos))
+        status, err = self._try(call, raw, len(raw))
+        if status == _ffi.FAILED:  # it copies the list and checks that it is well formed
+            raise _errors.SSLError("invalid list of protocols")
+        _errors.check(status, err)
+
+    # ------------------------------------------------------------ keys and trust
+
+    def load_cert_chain(
+        self, certfile: _ffi.Path, keyfile: _ffi.Path | None = None, password: Any = None
+    ) -> None:
+        """Load a certificate chain and its key; on failure nothing has changed.
+
+        Args: password: str, bytes or a callable that returns one; up to 1024 bytes.
+        See: SSL_CTX_use_certificate_chain_file(3).
+        """
+        if certfile is None:
+            raise TypeError("certfile should be a valid filesystem path")
+        cert = _path(certfile, "certfile")
+        key = _path(keyfile, "keyfile")
+        hooks = None
+        if password is not None:
+            if not callable(password) and not isinstance(password, (str, bytes, bytearray)):
+                raise TypeError("password should be a string or callable")
+            hooks = Hooks(password=password)
+        status, err = self._try(
+            lib.sb_ctx_load_cert_chain,
+            cert,
+            ffi.NULL if key is None else key,
+            ffi.NULL if hooks is None else hooks.handle,
+        )
+        pending = hooks.take() if hooks is not None else None
+        if pending is not None:
+            raise pending
+        _errors.check(status, err)
+
+    def load_verify_locations(
+        self, cafile: _ffi.Path | None = None, capath: _ffi.Path | None = None, cadata: Any = None
+    ) -> None:
+        """Trust the certificates of a PEM file, a hashed directory, or of PEM text or DER bytes.
+
+        See: SSL_CTX_load_verify_locations(3).
+        """
+        if cafile is None and capath is None and cadata is None:
+            raise TypeError("cafile, capath and cadata cannot be all omitted")
+        file = _path(cafile, "cafile")
+        directory = _path(capath, "capath")
+        if cadata is not None:
+            self._add_certs(cadata)
+        if file is not None or directory is not None:
+            null = ffi.NULL
+            self._call(
+                lib.sb_ctx_load_verify,
+                null if file is None else file,
+                null if directory is None else directory,
+            )
+
+    def _add_certs(self, cadata: Any) -> None:
+        pem = isinstance(cadata, str)
+        try:
+            raw = cadata.encode("ascii") if isinstance(cadata, str) else bytes(as_view(cadata))
+        except (TypeError, UnicodeEncodeError):
+            raise TypeError(
+                "cadata should be an ASCII string or a bytes-like object"
+            ) from None
+        if not raw:
+            raise ValueError("Empty certificate data")
+        if len(raw) > 0x7FFFFFFF:
+            raise OverflowError(f"Certificate data is too long. Expected <= {0x7FFFFFFF} bytes")
+        self._call(lib.sb_ctx_add_certs, raw, len(raw), pem)
+
+    def set_default_verify_paths(self) -> None:
+        """Trust what OpenSSL trusts by default. SSL_CTX_set_default_verify_paths(3)."""
+        self._call(lib.sb_ctx_load_default_verify)
+
+    def cert_store_stats(self) -> dict[str, int]:
+        """Count the certificates, CRLs and CA certificates in the store."""
+        out = ffi.new("int[3]")
+        lib.sb_ctx_trust_stats(self._c_ctx, out)
+        return {"x509": out[0], "crl": out[1], "x509_ca": out[2]}
+
+    def get_ca_certs(self, binary_form: bool = False) -> list[Any]:
+        """Return the CA certificates in the store, as dicts or as DER bytes."""
+        certs = take_list(lib.sb_ctx_ca_certs, self._c_ctx) or []
+        if binary_form:
+            return [encode(cert, False) for cert in certs]
+        return [fields(cert) for cert in certs]
+
+    def session_stats(self) -> dict[str, int]:
+        """Return the figures of the session cache. See: SSL_CTX_sess_number(3)."""
+        out = ffi.new("long[11]")
+        lib.sb_ctx_session_stats(self._c_ctx, out)
+        return dict(zip(SESSION_STATS, out))
+
+    # ------------------------------------------------------------ hooks
+
+    @property
+    def sni_callback(self) -> Callable[..., Any] | None:
+        """Called on the server with (connection, name or None, context). RFC 6066 3."""
+        return self._c_sni
+
+    @sni_callback.setter
+    def sni_callback(self, value: Callable[..., Any] | None) -> None:
+        if self._protocol == PROTOCOL_TLS_CLIENT:
+            raise ValueError("sni_callback cannot be set on TLS_CLIENT context")
+        if value is not None and not callable(value):
+            raise TypeError("not a callable object")
+        self._c_sni = value
+        lib.sb_ctx_set_sni(self._c_ctx, value is not None)
+
+    @property
+    def _msg_callback(self) -> Callable[..., Any] | None:
+        """Called with every protocol message. See: SSL_CTX_set_msg_callback(3)."""
+        return self._c_message
+
+    @_msg_callback.setter
+    def _msg_callback(self, value: Callable[..., Any] | None) -> None:
+        if value is not None and not callable(value):
+            raise TypeError(f"{value!r} is not callable.")
+        self._c_message = value
+        lib.sb_ctx_set_message(self._c_ctx, value is not None)
+
+    @property
+    def keylog_filename(self) -> Any:
+        """The file that secrets are appended to. See: SSL_CTX_set_keylog_callback(3)."""
+        return self._c_keylog
+
+    @keylog_filename.setter
+    def keylog_filename(self, value: Any) -> None:
+        lib.sb_ctx_set_keylog(self._c_ctx, -1)
+        self._c_keylog = None
+        if value is None:
+            return
+        with open(value, "ab") as file:
+            if file.tell() == 0:
+                file.write(b"# TLS secrets log file, generated by OpenSSL / Python\n")
+                file.flush()
+            lib.sb_ctx_set_keylog(self._c_ctx, os.dup(file.fileno()))
+        self._c_keylog = value
+
+    def set_psk_client_callback(self, callback: Callable[..., Any] | None) -> None:
+        """Take the client's pre-shared key from callback(hint) -> (identity, key bytes).
+
+        See: SSL_CTX_set_psk_client_callback(3).
+        """
+        if self._protocol == PROTOCOL_TLS_SERVER:
+            raise _errors.SSLError(
+                "Cannot add PSK client callback to a PROTOCOL_TLS_SERVER context"
+            )
+        _check_psk_callback(callback)
+        self._call(lib.sb_ctx_set_psk_client, callback is not None)
+        self._psk_client = callback
+
+    def set_psk_server_callback(
+        self, callback: Callable[..., Any] | None, identity_hint: str | None = None
+    ) -> None:
+        """Take the server's pre-shared key from callback(identity) -> key bytes.
+
+        See: SSL_CTX_set_psk_server_callback(3).
+        """
+        if self._protocol == PROTOCOL_TLS_CLIENT:
+            raise _errors.SSLError(
+                "Cannot add PSK server callback to a PROTOCOL_TLS_CLIENT context"
+            )
+        _check_psk_callback(callback)
+        hint = _ffi.c_string(identity_hint) if identity_hint is not None else b""
+        status, err = self._try(lib.sb_ctx_set_psk_server, callback is not None, hint)
+        if status == _ffi.FAILED:
+            raise _errors.SSLError("failed to set identity hint")
+        _errors.check(status, err)
+        self._psk_server = callback
+
+
+def _deprecated_options(stacklevel: int) -> None:
+    if sys.version_info >= (3, 10):
+        warnings.warn(
+            "ssl.OP_NO_SSL*/ssl.OP_NO_TLS* options are deprecated",
+            DeprecationWarning,
+            stacklevel=stacklevel,
+        )
+
+
+_SSLContext.__module__ = "_ssl"

@@ -1,0 +1,90 @@
+"""The only importer of the binary, and the few helpers that every module of the back needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Union
+
+from . import _sslbind
+
+ffi: Any = _sslbind.ffi
+lib: Any = _sslbind.lib
+
+#: Does an object die with its last reference? Else memory of OpenSSL's is given back on close.
+REFCOUNTED = sys.implementation.name == "cpython"
+
+# What enum sb_status in src/_sslbind/api.h says.
+OK: int = lib.SB_OK
+WANT_READ: int = lib.SB_WANT_READ
+WANT_WRITE: int = lib.SB_WANT_WRITE
+TIMEOUT: int = lib.SB_TIMEOUT
+INTERRUPTED: int = lib.SB_INTERRUPTED
+ZERO_RETURN: int = lib.SB_ZERO_RETURN
+ABRUPT_EOF: int = lib.SB_ABRUPT_EOF
+SYSCALL: int = lib.SB_SYSCALL
+FAILED: int = lib.SB_FAILED
+VERIFY: int = lib.SB_VERIFY
+NO_MEMORY: int = lib.SB_NO_MEMORY
+BAD_ARG: int = lib.SB_BAD_ARG
+UNSUPPORTED: int = lib.SB_UNSUPPORTED
+CLOSED: int = lib.SB_CLOSED
+
+Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+
+#: ``ffi.new`` that leaves memory as it is: zeroing 256 KiB costs more than decrypting a record.
+new_unset = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+def text(pointer: Any) -> str | None:
+    """Return the string behind a ``const char *``, None for NULL."""
+    return ffi.string(pointer).decode("utf-8", "surrogateescape") if pointer else None
+
+
+def c_string(value: str | bytes, encoding: str = "utf-8") -> bytes:
+    """Return `value` as C takes it; ValueError if it holds a NUL, which C would end at."""
+    raw = value.encode(encoding) if isinstance(value, str) else bytes(value)
+    if b"\0" in raw:
+        raise ValueError("embedded null character")
+    return raw
+
+
+def fs_path(path: Path) -> bytes:
+    """Return a path for C; TypeError if it is none, ValueError if it holds a NUL."""
+    raw = os.fsencode(path)
+    if b"\0" in raw:
+        raise ValueError("embedded null byte")
+    return raw
+
+
+def rows(table: Any) -> Iterator[Any]:
+    """Walk a C table whose last row has no name."""
+    index = 0
+    while table[index].name:
+        yield table[index]
+        index += 1
+
+
+def items(block: Any) -> list[tuple[int, bytes]]:
+    """Return the (kind, bytes) items of a ``sb_block`` and give its memory back."""
+    try:
+        if not block.n:
+            return []
+        data = ffi.buffer(block.data, block.len)[:]
+        ends = ffi.unpack(block.ends, block.n)
+        kinds = ffi.unpack(block.kinds, block.n)
+    finally:
+        lib.sb_block_clear(block)
+    starts = [0, *ends]
+    return [(kind, data[start:end]) for kind, start, end in zip(kinds, starts, ends)]
+
+
+def texts(block: Any) -> list[str]:
+    """Return the items of a block of plain texts."""
+    return [item.decode("utf-8", "replace") for _, item in items(block)]
+
+
+FEATURES: dict[str, bool] = {
+    ffi.string(row.name).decode(): bool(row.value) for row in rows(lib.sb_features)
+}

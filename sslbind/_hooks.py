@@ -1,0 +1,192 @@
+"""Every function that C may call, and the record that a call finds its way by.
+
+The way of a callback:
+
+1. A connection, or the loading of a key, makes a ``Hooks`` record and a cffi handle to it, and
+   keeps both. The record refers to the connection only weakly: a handle to the connection
+   itself would keep it alive for ever.
+2. C stores the handle and hands it to ``sb_py_<event>`` (``src/_sslbind/upcalls.h``).
+3. ``upcall`` finds the record and runs the function below. An exception must not unwind through
+   C: it is reported by the event's rule, and C gets the failing value. cffi itself returns that
+   value too if even the reporting fails.
+4. By the rule of stdlib, an exception in the SNI and PSK callbacks goes to
+   ``sys.unraisablehook`` and ends the handshake; one in the message or password callback is
+   kept in ``Hooks.pending`` and raised by the operation itself.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Callable
+
+from ._ffi import ffi
+
+if TYPE_CHECKING:
+    from ._conn import _SSLSocket
+
+# TLS alerts, RFC 8446 6.
+_HANDSHAKE_FAILURE = 40
+_INTERNAL_ERROR = 80
+#: The longest password that OpenSSL makes room for, PEM_BUFSIZE in pem.h.
+PASSWORD_MAX = 1024
+
+
+class Hooks:
+    """What a callback needs: the connection, and a place for its exception."""
+
+    __slots__ = ("conn", "handle", "password", "pending")
+
+    def __init__(self, conn: _SSLSocket | None = None, password: Any = None) -> None:
+        self.conn = weakref.ref(conn) if conn is not None else _nobody
+        self.password = password
+        self.pending: BaseException | None = None
+        self.handle: Any = ffi.new_handle(self)
+
+    def take(self) -> BaseException | None:
+        """Return the exception that waits here, and forget it."""
+        pending, self.pending = self.pending, None
+        return pending
+
+
+def _nobody() -> None:
+    return None
+
+
+def _unraisable(exc: BaseException, subject: object) -> None:
+    sys.unraisablehook(
+        SimpleNamespace(  # type: ignore[arg-type]
+            exc_type=type(exc),
+            exc_value=exc,
+            exc_traceback=exc.__traceback__,
+            err_msg=None,
+            object=subject,
+        )
+    )
+
+
+def _park(hooks: Hooks, exc: BaseException) -> None:
+    hooks.pending = exc
+
+
+def _report(hooks: Hooks, exc: BaseException) -> None:
+    conn = hooks.conn()
+    _unraisable(exc, conn.context if conn is not None else None)
+
+
+def _upcall(failing: Any, report: Callable[[Hooks, BaseException], None]) -> Any:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(handle: Any, *args: Any) -> Any:
+            hooks = ffi.from_handle(handle)
+            try:
+                return function(hooks, *args)
+            except BaseException as exc:  # KeyboardInterrupt too: C cannot unwind
+                report(hooks, exc)
+                return failing
+
+        options = {} if failing is None else {"error": failing}
+        ffi.def_extern(name=function.__name__, **options)(guarded)
+        return function
+
+    return register
+
+
+@_upcall(failing=_INTERNAL_ERROR + 1, report=_report)
+def sb_py_sni(hooks: Hooks, name: Any) -> int:
+    conn = hooks.conn()
+    if conn is None:
+        return _INTERNAL_ERROR + 1
+    ctx = conn.context
+    callback = ctx.sni_callback
+    if callback is None:
+        return 0
+    server_name = ffi.string(name).decode("ascii") if name else None
+    try:
+        answer = callback(conn._public(), server_name, ctx)
+    except BaseException as exc:
+        _unraisable(exc, callback)
+        return _HANDSHAKE_FAILURE + 1
+    if answer is None:
+        return 0
+    try:
+        return (int(answer.__index__()) & 0xFF) + 1
+    except BaseException as exc:
+        _unraisable(exc, answer)
+        return _INTERNAL_ERROR + 1
+
+
+# Record content types, ssl3.h; 0x100 and 0x101 are OpenSSL's own for a header and a TLS 1.3
+# inner content type.
+_ALERT, _HANDSHAKE, _CHANGE_CIPHER_SPEC, _HEADER, _INNER = 21, 22, 20, 0x100, 0x101
+
+
+@_upcall(failing=None, report=_park)
+def sb_py_message(hooks: Hooks, write: int, version: int, kind: int, buf: Any, size: int) -> None:
+    conn = hooks.conn()
+    if conn is None or hooks.pending is not None:
+        return
+    callback = conn.context._msg_callback
+    if callback is None:
+        return
+    data = ffi.buffer(buf, size)[:]
+    message = -1
+    if kind == _HEADER and size >= 3:
+        version = data[1] << 8 | data[2]
+        message = data[0]
+    elif kind == _ALERT and size >= 2:
+        message = data[1]
+    elif kind == _CHANGE_CIPHER_SPEC:
+        message = 0x0101  # SSL3_MT_CHANGE_CIPHER_SPEC, ssl3.h
+    elif kind in (_HANDSHAKE, _INNER) and size >= 1:
+        message = data[0]
+    callback(conn._public(), "write" if write else "read", version, kind, message, data)
+
+
+@_upcall(failing=-1, report=_park)
+def sb_py_password(hooks: Hooks, buf: Any, cap: int) -> int:
+    password = hooks.password
+    if callable(password):
+        password = password()
+        if not isinstance(password, (str, bytes, bytearray)):
+            raise TypeError("password callback must return a string")
+    raw = password.encode() if isinstance(password, str) else bytes(password)
+    if len(raw) > cap:
+        raise ValueError(f"password cannot be longer than {cap} bytes")
+    ffi.memmove(buf, raw, len(raw))
+    return len(raw)
+
+
+def _key(raw: Any, buf: Any, cap: int) -> int:
+    key = bytes(raw)
+    if not key or len(key) > cap:
+        return 0
+    ffi.memmove(buf, key, len(key))
+    return len(key)
+
+
+@_upcall(failing=0, report=_report)
+def sb_py_psk_client(
+    hooks: Hooks, hint: Any, identity_buf: Any, identity_cap: int, buf: Any, cap: int
+) -> int:
+    conn = hooks.conn()
+    callback = conn.context._psk_client if conn is not None else None
+    if callback is None:
+        return 0
+    text = ffi.string(hint).decode() if hint else None
+    identity, key = callback(text or None)
+    raw = (identity or "").encode()
+    if b"\0" in raw or len(raw) >= identity_cap:
+        return 0
+    ffi.memmove(identity_buf, raw + b"\0", len(raw) + 1)
+    return _key(key, buf, cap)
+
+
+@_upcall(failing=0, report=_report)
+def sb_py_psk_server(hooks: Hooks, identity: Any, buf: Any, cap: int) -> int:
+    conn = hooks.conn()
+    callback = conn.context._psk_server if conn is not None else None
+    if callback is None:
+        return 0
+    text = ffi.string(identity).decode() if identity else None
+    return _key(callback(text or None), buf, cap)

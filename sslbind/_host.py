@@ -1,0 +1,50 @@
+"""The interpreter's own `ssl`, as far as sslbind has to know it: two classes and nothing else.
+
+Libraries test ``isinstance(sock, ssl.SSLSocket)`` and ``isinstance(ctx, ssl.SSLContext)`` against
+the stdlib's classes, often captured when they were imported. So our socket derives from the
+stdlib's socket class and our context answers for the stdlib's context class. No behaviour is
+inherited: `_socket.SSLSocket` defines every method that touches TLS itself.
+
+Where there is no such class (an interpreter built without OpenSSL, or sslbind having taken the
+place of `ssl` before it was ever imported) plain `socket.socket` is the base and contexts answer
+for nothing but their own class.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["SocketBase", "host_asn1", "host_context"]
+
+
+def _stdlib() -> ModuleType | None:
+    """Return the interpreter's own ssl module, or None if there is none to be had."""
+    try:
+        module = importlib.import_module("ssl")
+    except ImportError:
+        return None
+    # Posing as ssl, or ssl only half imported: it is its classes that are needed, not its name.
+    if module is sys.modules.get(__package__) or not hasattr(module, "create_default_context"):
+        return None
+    return module
+
+
+def _own_class(name: str) -> type[Any] | None:
+    """Return the stdlib's class `name`, or None if missing or replaced (gevent, truststore)."""
+    found = getattr(_stdlib(), name, None)
+    if isinstance(found, type) and found.__module__ == "ssl":
+        return found
+    return None
+
+
+host_context: type[Any] | None = _own_class("SSLContext")
+host_asn1: type[Any] | None = _own_class("_ASN1Object")
+
+if TYPE_CHECKING:
+    SocketBase = socket.socket
+else:
+    SocketBase = _own_class("SSLSocket") or socket.socket

@@ -1,0 +1,61 @@
+"""SSLSession: a TLS session to be offered again (RFC 5246 7.3, RFC 8446 2.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._ffi import ffi, lib
+
+
+class SSLSession:
+    """The session of a connection; equal to another with the same id."""
+
+    __slots__ = ("_c_session", "_ctx", "_info")
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> SSLSession:
+        raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
+
+    @classmethod
+    def _wrap(cls, pointer: Any, ctx: object) -> SSLSession:
+        self = object.__new__(cls)
+        self._c_session: Any = ffi.gc(pointer, lib.sb_session_free)
+        self._ctx = ctx
+        self._info: Any = ffi.new("sb_session_info *")
+        lib.sb_session_describe(pointer, self._info)
+        return self
+
+    @property
+    def id(self) -> bytes:
+        """The session's identifier, up to 32 bytes."""
+        return ffi.buffer(self._info.id, self._info.id_len)[:]  # type: ignore[no-any-return]
+
+    @property
+    def time(self) -> int:
+        """When it was made, in seconds since 1970."""
+        return int(self._info.time)
+
+    @property
+    def timeout(self) -> int:
+        """For how many seconds after that it may be used."""
+        return int(self._info.timeout)
+
+    @property
+    def ticket_lifetime_hint(self) -> int:
+        """For how many seconds the server would keep the ticket (RFC 5077 3.3)."""
+        return int(self._info.ticket_lifetime_hint)
+
+    @property
+    def has_ticket(self) -> bool:
+        """Is there a ticket, so that the server need not remember the session?"""
+        return bool(self._info.has_ticket)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SSLSession):
+            return NotImplemented
+        return self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+SSLSession.__module__ = "_ssl"

@@ -1,0 +1,53 @@
+"""What a call did, in a form that two modules can be compared by."""
+
+from __future__ import annotations
+
+import platform
+import re
+import warnings
+from typing import NamedTuple
+
+PYPY = platform.python_implementation() == "PyPy"
+
+# CPython ends its messages with the line of its C source; PyPy has no such line to show.
+_PLACE = re.compile(r" \(_ssl\.c:\d+\)")
+# A socket's text names its module, descriptor and ports: no two are alike.
+_SOCKET = re.compile(r"<[\w.]*SSLSocket [^>]*>")
+_DETAILS = ("errno", "strerror", "library", "reason", "verify_code", "verify_message")
+
+
+class Outcome(NamedTuple):
+    """Either a value (`error` is empty) or an exception's class names, details and text."""
+
+    value: object = None
+    error: str = ""
+    bases: tuple[str, ...] = ()
+    args: object = ()
+    details: tuple[tuple[str, object], ...] = ()
+    text: str = ""
+
+
+def plain(thing):
+    """Return `thing` without source lines and socket addresses, inside tuples too."""
+    if isinstance(thing, str):
+        return _SOCKET.sub("<SSLSocket>", _PLACE.sub("" if PYPY else " (_ssl.c:N)", thing))
+    if isinstance(thing, tuple):
+        return tuple(plain(part) for part in thing)
+    return thing
+
+
+def failure(exc: BaseException) -> Outcome:
+    """Return all that a caller can see of an exception."""
+    details = tuple((name, plain(getattr(exc, name, "absent"))) for name in _DETAILS)
+    bases = tuple(base.__name__ for base in type(exc).__mro__)
+    return Outcome(None, type(exc).__name__, bases, plain(exc.args), details, plain(str(exc)))
+
+
+def outcome(call, *args, **kwargs) -> Outcome:
+    """Return what `call` gave or raised. Warnings are another test's business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return Outcome(call(*args, **kwargs))
+        except Exception as exc:
+            return failure(exc)
