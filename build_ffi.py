@@ -20,6 +20,10 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 SOURCE = Path("src") / "_sslbind"
+#: Libraries of ERR_LIB_* that have a name in an error but no reasons of their own.
+LIBS_WITHOUT_REASONS = (
+    "NONE SYS BUF DSO ECDSA ECDH FIPS HMAC KDF SM2 PROP USER OFFSET MASK".split()
+)
 NO_HEADERS = (
     "sslbind needs the headers of OpenSSL 3.0 or newer and a C compiler: install libssl-dev "
     "(Debian, Ubuntu), openssl-devel (Fedora, RHEL), openssl-dev (Alpine) or openssl@3 "
@@ -51,7 +55,7 @@ def tables() -> str:
     )
     libs = "".join(
         guarded(f"ERR_LIB_{lib}", f'{{"{lib}", ERR_LIB_{lib}}}')
-        for lib in sorted({lib for lib, _ in reasons})
+        for lib in sorted({lib for lib, _ in reasons}.union(LIBS_WITHOUT_REASONS))
     )
     return (
         f"const sb_constant sb_constants[] = {{\n{constants}    {{NULL, 0}},\n}};\n"
@@ -66,7 +70,8 @@ def preamble() -> str:
     ``openssl/err.h`` has the library numbers; each library's reasons are in a header of its own,
     and which of them exist depends on the version.
     """
-    names = sorted({macro.split("_R_", 1)[0].lower() for _, macro in rows("reasons.txt")})
+    prefixes = {macro.split("_R_", 1)[0] for _, macro in rows("reasons.txt")}
+    names = sorted(prefix.replace("OSSL_", "").lower() for prefix in prefixes)
     headers = "".join(
         f"#if __has_include(<openssl/{name}err.h>)\n#include <openssl/{name}err.h>\n#endif\n"
         for name in names

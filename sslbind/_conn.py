@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
-from ._certs import Certificate, encode, fields, take_list
-from ._constants import CERT_NONE
+from ._certs import Certificate, fold, take_list
+from ._constants import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
 from ._ffi import INTERRUPTED, REFCOUNTED, ffi, lib
 from ._hooks import Hooks
 from ._session import SSLSession
@@ -313,17 +313,15 @@ class _SSLSocket:
 
         None if the peer sent none. Raises: ValueError: the handshake is not done.
         """
-        if not lib.sb_conn_handshake_done(self._c_conn):
+        block = ffi.new("sb_block *")
+        err = _errors.new_record()
+        status = lib.sb_conn_peer_cert(self._c_conn, bool(der), block, err)
+        if status == _ffi.WANT_READ:
             raise ValueError("handshake not done yet")
-        pointer = lib.sb_conn_peer_cert(self._c_conn)
-        if not pointer:
+        if status == _ffi.BAD_ARG:
             return None
-        try:
-            if der:
-                return encode(pointer, False)
-            return {} if self._context.verify_mode == CERT_NONE else fields(pointer)
-        finally:
-            lib.sb_cert_free(pointer)
+        _errors.check(status, err)
+        return _ffi.items(block)[0][1] if der else fold(block)
 
     def _chain(self, verified: bool) -> list[Certificate] | None:
         certs = take_list(lib.sb_conn_chain, self._c_conn, verified)
@@ -353,7 +351,7 @@ class _SSLSocket:
     @session.setter
     def session(self, value: SSLSession) -> None:
         if not isinstance(value, SSLSession):
-            raise TypeError("Value is not an SSLSession.")
+            raise TypeError("Value is not a SSLSession.")
         if value._ctx is not self._context:
             raise ValueError("Session refers to a different SSLContext.")
         if self.server_side:
@@ -434,7 +432,9 @@ def _hostname(value: str | bytes | None) -> bytes | None:
         raise TypeError(
             f"server_hostname must be str or None, not {type(value).__name__}"
         )
-    raw = _ffi.c_string(value, "ascii")
+    raw = value.encode("ascii") if isinstance(value, str) else value
+    if b"\0" in raw:
+        raise TypeError("argument must be encoded string without null bytes, not str")
     if not raw or raw.startswith(b"."):
         raise ValueError(
             "server_hostname cannot be an empty string or start with a leading dot."
@@ -453,6 +453,11 @@ def make_connection(
     bios: tuple[Any, Any] | None = None,
 ) -> _SSLSocket:
     """Return a connection of `ctx` over a socket or over two memory buffers."""
+    if ctx.protocol == (PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER):
+        own, other = ("server", "CLIENT") if server_side else ("client", "SERVER")
+        raise _errors.SSLError(
+            0, f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context"
+        )
     host = _hostname(server_hostname)
     self = object.__new__(_SSLSocket)
     self._context = ctx

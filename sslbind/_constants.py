@@ -16,8 +16,11 @@ NUMBERS: dict[str, int] = {
     ffi.string(row.name).decode(): row.value for row in _ffi.rows(lib.sb_constants)
 }
 # stdlib keeps the protection against the BEAST attack, which OpenSSL's own OP_ALL gives up.
-if "OP_ALL" in NUMBERS:
-    NUMBERS["OP_ALL"] &= ~0x00000800  # SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS, ssl.h
+NUMBERS["OP_ALL"] = NUMBERS.pop("_OP_ALL") & ~NUMBERS["OP_DONT_INSERT_EMPTY_FRAGMENTS"]
+# The check of a whole chain includes that of the leaf.
+NUMBERS["VERIFY_CRL_CHECK_CHAIN"] = (
+    NUMBERS["VERIFY_CRL_CHECK_LEAF"] | NUMBERS.pop("_VERIFY_CRL_CHECK_ALL")
+)
 
 CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED = range(3)
 

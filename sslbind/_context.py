@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
 
 from . import _ssl
@@ -34,6 +35,11 @@ from ._ssl import SSLError, _SSLContext
 
 if sys.platform == "win32":
     from ._defaults import enum_certificates
+else:
+
+    def enum_certificates(store_name: str) -> list[tuple[bytes, str, set[str] | bool]]:
+        raise NotImplementedError("certificate stores exist only on Windows")
+
 
 if TYPE_CHECKING:
     import socket
@@ -48,6 +54,15 @@ __all__ = ["SSLContext"]
 
 # Deprecated in Python 3.10; an older interpreter's programs do not expect the warning.
 _NO_ARGUMENT_DEPRECATED = sys.version_info >= (3, 10)
+
+# The class below us, for its descriptors, of which type checkers see only the values.
+_back: Any = _SSLContext
+
+# How the number that goes with a message of this content type is to be read.
+_MESSAGE_KINDS: dict[int, type[IntEnum]] = {
+    _TLSContentType.HEADER: _TLSContentType,
+    _TLSContentType.ALERT: _TLSAlertType,
+}
 
 _ASN1_CLASSES = tuple(cls for cls in (_ASN1Object, host_asn1) if cls is not None)
 
@@ -72,6 +87,11 @@ def _wire_format(protocols: Iterable[str], kind: str) -> bytes:
         wire.append(len(name))
         wire += name
     return bytes(wire)
+
+
+def _is_trusted(trust: set[str] | bool, purpose: Purpose) -> bool:
+    """Return whether what a Windows store says of a certificate covers `purpose`."""
+    return trust if isinstance(trust, bool) else purpose.oid in trust
 
 
 def _member_or_int(cls: Any, value: int) -> int:
@@ -236,15 +256,13 @@ class SSLContext(_SSLContext):
 
     def _load_windows_store_certs(self, storename: str, purpose: Purpose) -> None:
         """Trust those certificates of a Windows store that are meant for `purpose`."""
-        if sys.platform != "win32":
-            raise NotImplementedError("certificate stores exist only on Windows")
         try:
             entries = enum_certificates(storename)
         except PermissionError:
             warnings.warn("unable to enumerate Windows certificate store", stacklevel=2)
             return
         for cert, encoding, trust in entries:
-            if encoding != "x509_asn" or not (trust is True or purpose.oid in trust):
+            if encoding != "x509_asn" or not _is_trusted(trust, purpose):
                 continue
             try:
                 self.load_verify_locations(cadata=cert)
@@ -271,7 +289,7 @@ class SSLContext(_SSLContext):
     @property
     def protocol(self) -> _SSLMethod:
         """The PROTOCOL_* value with which the context was made."""
-        return _SSLMethod(_SSLContext.protocol.__get__(self))
+        return _SSLMethod(_back.protocol.__get__(self))
 
     @property
     def minimum_version(self) -> TLSVersion:
@@ -281,14 +299,14 @@ class SSLContext(_SSLContext):
         Versions before TLS 1.2 are deprecated, with a warning on Python 3.10 and later.
         See: SSL_CTX_set_min_proto_version(3).
         """
-        return TLSVersion(_SSLContext.minimum_version.__get__(self))
+        return TLSVersion(_back.minimum_version.__get__(self))
 
     @minimum_version.setter
     def minimum_version(self, value: int) -> None:
         if value == TLSVersion.SSLv3:
             # Every context has this option set, and it would have the last word.
             self.options &= ~Options.OP_NO_SSLv3
-        _SSLContext.minimum_version.__set__(self, value)
+        _back.minimum_version.__set__(self, value)
 
     @property
     def maximum_version(self) -> TLSVersion:
@@ -297,11 +315,11 @@ class SSLContext(_SSLContext):
         Setting raises ValueError: the version is unknown, or the context has a fixed one.
         See: SSL_CTX_set_max_proto_version(3).
         """
-        return TLSVersion(_SSLContext.maximum_version.__get__(self))
+        return TLSVersion(_back.maximum_version.__get__(self))
 
     @maximum_version.setter
     def maximum_version(self, value: int) -> None:
-        _SSLContext.maximum_version.__set__(self, value)
+        _back.maximum_version.__set__(self, value)
 
     @property
     def options(self) -> Options:
@@ -309,11 +327,11 @@ class SSLContext(_SSLContext):
 
         See: SSL_CTX_set_options(3).
         """
-        return Options(_SSLContext.options.__get__(self))
+        return Options(_back.options.__get__(self))
 
     @options.setter
     def options(self, value: int) -> None:
-        _SSLContext.options.__set__(self, value)
+        _back.options.__set__(self, value)
 
     @property
     def verify_flags(self) -> VerifyFlags:
@@ -321,11 +339,11 @@ class SSLContext(_SSLContext):
 
         See: X509_VERIFY_PARAM_set_flags(3).
         """
-        return VerifyFlags(_SSLContext.verify_flags.__get__(self))
+        return VerifyFlags(_back.verify_flags.__get__(self))
 
     @verify_flags.setter
     def verify_flags(self, value: int) -> None:
-        _SSLContext.verify_flags.__set__(self, value)
+        _back.verify_flags.__set__(self, value)
 
     @property
     def verify_mode(self) -> VerifyMode:
@@ -335,12 +353,12 @@ class SSLContext(_SSLContext):
         See: SSL_CTX_set_verify(3).
         """
         return _member_or_int(  # type: ignore[return-value]
-            VerifyMode, _SSLContext.verify_mode.__get__(self)
+            VerifyMode, _back.verify_mode.__get__(self)
         )
 
     @verify_mode.setter
     def verify_mode(self, value: int) -> None:
-        _SSLContext.verify_mode.__set__(self, value)
+        _back.verify_mode.__set__(self, value)
 
     @property
     def hostname_checks_common_name(self) -> bool:
@@ -368,13 +386,13 @@ class SSLContext(_SSLContext):
         raises is raised by the operation under way, once that is done.
         Setting raises TypeError: not callable. See: SSL_CTX_set_msg_callback(3).
         """
-        inner = _SSLContext._msg_callback.__get__(self)
+        inner = _back._msg_callback.__get__(self)
         return getattr(inner, "user_function", inner)
 
     @_msg_callback.setter
     def _msg_callback(self, callback: Callable[..., Any] | None) -> None:
         if callback is None:
-            _SSLContext._msg_callback.__set__(self, None)
+            _back._msg_callback.__set__(self, None)
             return
         if not callable(callback):
             raise TypeError(f"{callback} is not callable.")
@@ -383,18 +401,14 @@ class SSLContext(_SSLContext):
         def inner(
             conn: Any, direction: str, version: int, content_type: int, msg_type: int, data: bytes
         ) -> Any:
-            kinds = {
-                _TLSContentType.HEADER: _TLSContentType,
-                _TLSContentType.ALERT: _TLSAlertType,
-            }
             return user_function(
                 conn,
                 direction,
                 _member_or_int(TLSVersion, version),
                 _member_or_int(_TLSContentType, content_type),
-                _member_or_int(kinds.get(content_type, _TLSMessageType), msg_type),
+                _member_or_int(_MESSAGE_KINDS.get(content_type, _TLSMessageType), msg_type),
                 data,
             )
 
         inner.user_function = user_function  # type: ignore[attr-defined]
-        _SSLContext._msg_callback.__set__(self, inner)
+        _back._msg_callback.__set__(self, inner)

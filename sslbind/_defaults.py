@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import calendar
 import os
+import socket
 import sys
 import time
 from socket import create_connection
@@ -22,12 +23,6 @@ from ._enums import (
     VERIFY_X509_STRICT,
     Purpose,
 )
-
-try:
-    # What create_connection() and urlopen() have for "no timeout given"; private, but shared.
-    from socket import _GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
-except ImportError:
-    _GLOBAL_DEFAULT_TIMEOUT = object()
 
 if sys.platform == "win32":
     # These read Windows' stores, not OpenSSL's; the interpreter's own do it well.
@@ -50,6 +45,9 @@ __all__ = [
 ]
 if sys.platform == "win32":
     __all__ += ["enum_certificates", "enum_crls"]
+
+# What create_connection() and urlopen() have for "no timeout given".
+_GLOBAL_DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
 PEM_HEADER = "-----BEGIN CERTIFICATE-----"
 PEM_FOOTER = "-----END CERTIFICATE-----"

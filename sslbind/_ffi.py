@@ -68,9 +68,9 @@ def rows(table: Any) -> Iterator[Any]:
 
 def items(block: Any) -> list[tuple[int, bytes]]:
     """Return the (kind, bytes) items of a ``sb_block`` and give its memory back."""
+    if not block.n:
+        return []
     try:
-        if not block.n:
-            return []
         data = ffi.buffer(block.data, block.len)[:]
         ends = ffi.unpack(block.ends, block.n)
         kinds = ffi.unpack(block.kinds, block.n)

@@ -16,6 +16,7 @@ The way of a callback:
 
 from __future__ import annotations
 
+import operator
 import sys
 import weakref
 from types import SimpleNamespace
@@ -110,7 +111,7 @@ def sb_py_sni(hooks: Hooks, name: Any) -> int:
     if answer is None:
         return 0
     try:
-        return (int(answer.__index__()) & 0xFF) + 1
+        return (operator.index(answer) & 0xFF) + 1
     except BaseException as exc:
         _unraisable(exc, answer)
         return _INTERNAL_ERROR + 1

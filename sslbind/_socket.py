@@ -349,7 +349,9 @@ class SSLSocket(SocketBase):
     def _refuse_flags(self, method: str) -> NoReturn:
         raise ValueError(f"non-zero flags not allowed in calls to {method}() on {self.__class__}")
 
-    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+    def sendfile(  # type: ignore[override]  # typeshed's protocol for files is private
+        self, file: IO[bytes], offset: int = 0, count: int | None = None
+    ) -> int:
         """Send a file opened in binary mode; return the number of bytes sent.
 
         With kernel TLS (OP_ENABLE_KTLS) the file never enters this process.

@@ -64,7 +64,8 @@ def readable(sock, timeout: float = 0) -> bool:
 class Peer(threading.Thread):
     """The other end of a test: runs `script(*args)` in a thread; leaving the block joins it.
 
-    An exception in the script comes out of the block, unless the block itself raised.
+    An exception in the script comes out of the block. If the block itself raised, the script
+    is left alone: it ends by its sockets' deadline.
     """
 
     def __init__(self, script, *args) -> None:
@@ -92,7 +93,6 @@ class Peer(threading.Thread):
         return self
 
     def __exit__(self, kind, exc, trace) -> None:
-        self.join(DEADLINE)
         if kind is None:
             self.finish()
 

@@ -243,7 +243,7 @@ int sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err);
 void sb_cert_free(sb_cert *cert);
 void sb_free(void *memory);
 
-/* One item: DER (pem = 0) or PEM with a text of the trust settings left out. i2d_X509(3) */
+/* One item: DER (pem = 0) or PEM. i2d_X509(3) */
 int sb_cert_encode(sb_cert *cert, int pem, sb_block *out, sb_error *err);
 
 /* All fields, see enum sb_kind. RFC 5280 */
@@ -324,8 +324,9 @@ int sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err);
 /* The tls-unique channel binding of RFC 5929 3.1; returns its length, 0: none yet. */
 int sb_conn_tls_unique(sb_conn *conn, char out[64]);
 
-/* The peer's certificate, NULL: none. */
-sb_cert *sb_conn_peer_cert(sb_conn *conn);
+/* The peer's certificate: one item of DER, or all fields, or nothing if it was not verified.
+ * SB_BAD_ARG: it sent none; SB_WANT_READ: the handshake is not done. */
+int sb_conn_peer_cert(sb_conn *conn, int der, sb_block *out, sb_error *err);
 /* The chain that was verified or, with verified = 0, the one that was sent, with the leaf
  * first. As sb_ctx_ca_certs(); SB_BAD_ARG: there is none. */
 int sb_conn_chain(sb_conn *conn, int verified, sb_cert ***certs, size_t *n, sb_error *err);

@@ -396,17 +396,26 @@ sb_conn_tls_unique(sb_conn *conn, char out[64])
 
 /* ---------------------------------------------------------------- certificates */
 
-sb_cert *
-sb_conn_peer_cert(sb_conn *conn)
+int
+sb_conn_peer_cert(sb_conn *conn, int der, sb_block *out, sb_error *err)
 {
-    sb_error ignored;
     X509 *cert;
+    int status;
 
-    if (sb_conn_enter(conn, &ignored) != SB_OK)
-        return NULL;
-    cert = SSL_get1_peer_certificate(conn->ssl);
+    sb_block_init(out);
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    cert = SSL_get0_peer_certificate(conn->ssl);
+    if (!SSL_is_init_finished(conn->ssl))
+        status = SB_WANT_READ;
+    else if (cert == NULL)
+        status = SB_BAD_ARG;
+    else if (der)
+        status = sb_cert_encode((sb_cert *)cert, 0, out, err);
+    else if (sb_ctx_verify_mode(conn->ctx) != 0)
+        status = sb_cert_fields((sb_cert *)cert, out, err);
     sb_conn_leave(conn);
-    return (sb_cert *)cert;
+    return status;
 }
 
 int

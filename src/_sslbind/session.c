@@ -5,21 +5,17 @@ sb_session *
 sb_conn_session(sb_conn *conn)
 {
     sb_error ignored;
-    SSL_SESSION *session;
+    SSL_SESSION *session, *copy = NULL;
 
     if (sb_conn_enter(conn, &ignored) != SB_OK)
         return NULL;
-    /* A copy, since OpenSSL goes on changing the original when a TLS 1.3 ticket comes in. */
-    session = SSL_get1_session(conn->ssl);
-    if (session != NULL && SSL_version(conn->ssl) == TLS1_3_VERSION) {
-        SSL_SESSION *copy = SSL_SESSION_dup(session);
-
-        SSL_SESSION_free(session);
-        session = copy;
-    }
+    /* A copy, since OpenSSL goes on changing the original: a TLS 1.3 ticket comes in, or the
+     * connection ends without close_notify and its session is marked as not resumable. */
+    if ((session = SSL_get0_session(conn->ssl)) != NULL)
+        copy = SSL_SESSION_dup(session);
     ERR_clear_error();
     sb_conn_leave(conn);
-    return (sb_session *)session;
+    return (sb_session *)copy;
 }
 
 int

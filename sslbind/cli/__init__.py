@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Optional, Sequence
+from typing import NoReturn, Optional, Sequence
 
 import sslbind
 from sslbind.cli import connect, demo, info
-from sslbind.cli.report import Failure, reason
+from sslbind.cli.report import Failure, one_line, reason
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -49,8 +49,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports bad arguments in one line; the whole usage is for --help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)} (see --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m sslbind",
         description="TLS for Python over the OpenSSL of this machine: try it, ask it, debug a peer.",
     )
