@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, fold, take_list
-from ._constants import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
+from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
 from ._ffi import INTERRUPTED, REFCOUNTED, ffi, lib
 from ._hooks import Hooks
 from ._session import SSLSession
@@ -160,7 +160,10 @@ class _SSLSocket:
         raise self._error(count, err, "read")
 
     def write(self, b: Any, /) -> int:
-        """Send up to a record of `b`; return how many bytes were taken. SSL_write_ex(3)."""
+        """Send `b` and return its length; after SSLWantWriteError repeat with the same data.
+
+        See: SSL_write_ex(3).
+        """
         if isinstance(b, bytes):
             data, size = b, len(b)
         else:
@@ -453,7 +456,10 @@ def make_connection(
     bios: tuple[Any, Any] | None = None,
 ) -> _SSLSocket:
     """Return a connection of `ctx` over a socket or over two memory buffers."""
-    if ctx.protocol == (PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER):
+    # Python 3.9 leaves this to OpenSSL, which refuses the handshake.
+    if MODERN_DEFAULTS and ctx.protocol == (
+        PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER
+    ):
         own, other = ("server", "CLIENT") if server_side else ("client", "SERVER")
         raise _errors.SSLError(
             0, f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context"

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union, cast
 
 from . import _ssl
 from ._enums import (
@@ -103,7 +103,14 @@ def _member_or_int(cls: Any, value: int) -> int:
     return member
 
 
-class SSLContext(_SSLContext):
+if TYPE_CHECKING:
+    # What isinstance() believes, type checkers should: it passes for the stdlib's class.
+    class _Base(_SSLContext, Any): ...  # type: ignore[misc]
+else:
+    _Base = _SSLContext
+
+
+class SSLContext(_Base):
     """Certificates, trust, protocol versions and options for any number of connections.
 
     Args:   protocol: PROTOCOL_TLS_CLIENT (verifies certificate and host name) or
@@ -133,10 +140,9 @@ class SSLContext(_SSLContext):
                     stacklevel=2,
                 )
             protocol = PROTOCOL_TLS
-        self: SSLContext = _SSLContext.__new__(cls, protocol)
-        return self
+        return cast("SSLContext", _SSLContext.__new__(cls, protocol))
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> type[Any]:
         """The stdlib's SSLContext, so that isinstance() accepts us; type() tells the truth."""
         return host_context or type(self)
@@ -386,7 +392,7 @@ class SSLContext(_SSLContext):
         raises is raised by the operation under way, once that is done.
         Setting raises TypeError: not callable. See: SSL_CTX_set_msg_callback(3).
         """
-        inner = _back._msg_callback.__get__(self)
+        inner: Callable[..., Any] | None = _back._msg_callback.__get__(self)
         return getattr(inner, "user_function", inner)
 
     @_msg_callback.setter

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 from . import _ssl
 
@@ -54,7 +54,7 @@ def _warn_npn(stacklevel: int = 3) -> None:
 
 def _der_list(chain: list[Certificate] | None) -> list[bytes]:
     """Return the DER form of each certificate of `chain`; none for None."""
-    return [cert.public_bytes(_ssl.ENCODING_DER) for cert in chain or ()]
+    return [cast(bytes, cert.public_bytes(_ssl.ENCODING_DER)) for cert in chain or ()]
 
 
 def _sslcopydoc(func: _Function) -> _Function:
@@ -107,8 +107,7 @@ class SSLObject:
     @property
     def context(self) -> SSLContext:
         """The SSLContext in use. An SNI callback may set another one (RFC 6066 section 3)."""
-        context: SSLContext = self._sslobj.context
-        return context
+        return cast("SSLContext", self._sslobj.context)
 
     @context.setter
     def context(self, context: SSLContext) -> None:

@@ -171,7 +171,7 @@ class SSLSocket(SocketBase):
             reason = "Closed before TLS handshake with data in recv buffer."
             error = SSLError(not_connected, reason)
             error.reason = reason
-            error.library = None  # type: ignore[assignment]  # as the back leaves it
+            error.library = None
             raise error
         return False
 
@@ -290,7 +290,7 @@ class SSLSocket(SocketBase):
         if flags:
             self._refuse_flags("recv")
         try:
-            return sslobj.read(buflen)
+            return sslobj.read(buflen)  # type: ignore[no-any-return]
         except SSLError as exc:
             if exc.args[0] != _RAGGED_EOF or not self.suppress_ragged_eofs:
                 raise
@@ -311,7 +311,7 @@ class SSLSocket(SocketBase):
         if flags:
             self._refuse_flags("recv_into")
         try:
-            return sslobj.read(nbytes or 0, buffer)
+            return sslobj.read(nbytes or 0, buffer)  # type: ignore[no-any-return]
         except SSLError as exc:
             if exc.args[0] != _RAGGED_EOF or not self.suppress_ragged_eofs:
                 raise
@@ -410,7 +410,7 @@ class SSLSocket(SocketBase):
         if self._sslobj is not None:
             raise ValueError(f"{method} not allowed on instances of {self.__class__}")
 
-    def sendto(self, data: ReadableBuffer, flags_or_addr: Any, addr: Any = None) -> int:  # type: ignore[override]
+    def sendto(self, data: ReadableBuffer, flags_or_addr: Any, addr: Any = None) -> int:
         """Send to an address; ValueError over TLS."""
         self._refuse("sendto")
         if addr is None:

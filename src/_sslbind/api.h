@@ -289,8 +289,8 @@ void sb_conn_close(sb_conn *conn, int release);
 int sb_conn_handshake(sb_conn *conn, double timeout, sb_error *err);
 /* Between 1 and cap bytes, as many whole records as have arrived and fit. */
 long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err);
-/* At most one record is written; returns how many bytes of buf it took. A call that ended with
- * SB_WANT_WRITE or SB_TIMEOUT must be repeated with the same data. */
+/* All of buf; returns len. A call that ended with SB_WANT_WRITE or SB_TIMEOUT must be repeated
+ * with the same data, and goes on where it stopped: SSL_write_ex(3). */
 long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout,
                         sb_error *err);
 /* All of buf, from *done on, which is kept up to date. The time limit starts anew with each

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+/* Sessions are resumed only where they were made: SSL_set_session_id_context(3). As stdlib's. */
+#define SESSION_CONTEXT "Python"
+
 /* An address of RFC 4291 or a dotted quad: checked against iPAddress names, and never sent as
  * SNI (RFC 6066 3). */
 static int
@@ -78,8 +81,13 @@ make_ssl(sb_conn *conn, const char *host)
         goto done;
     if (!SSL_set_app_data(ssl, conn))
         goto done;
-    SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                          SSL_MODE_AUTO_RETRY);
+    /* Not SSL_MODE_ENABLE_PARTIAL_WRITE: users of stdlib rely on send() taking all or raising. */
+    SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
+    /* On a client it would make OpenSSL refuse external PSKs of TLS 1.3, which have none. */
+    if (conn->is_server &&
+        !SSL_set_session_id_context(ssl, (const unsigned char *)SESSION_CONTEXT,
+                                    sizeof SESSION_CONTEXT))
+        goto done;
     if (ctx->post_handshake_auth)
         set_post_handshake_auth(ssl, conn->is_server);
     if (host != NULL && !set_host(ssl, host, ctx->check_hostname, ctx->host_flags))

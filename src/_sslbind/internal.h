@@ -88,6 +88,7 @@ struct sb_conn {
     size_t unsent_len;
     size_t unsent_cap;
     int collect; /* writes go to unsent, for sendall */
+    int retry_write; /* OpenSSL holds part of a write, which must be repeated */
 
     int io_errno;      /* of the last failing system call, 0: none */
     int at_eof;        /* the transport has ended */

@@ -29,8 +29,8 @@
  *
  * sb_conn_write() passes each record through to send(2) and leaves what does not go to
  * OpenSSL's own retry rule: the caller repeats the call with the same data. sb_conn_sendall()
- * may not return before all is sent, so it collects records and hands them to send(2) in
- * batches; what a timeout or a signal leaves of a batch is sent first by whatever comes next.
+ * promises nothing to a caller that it fails, so it collects records and hands them to send(2)
+ * in batches; what a timeout or a signal leaves of a batch is sent first by whatever comes next.
  */
 #include "internal.h"
 
@@ -591,6 +591,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     write_args *args = arg;
     int ret = SSL_write_ex(conn->ssl, args->buf, args->len, &args->done);
 
+    conn->retry_write = ret != 1;
     return ret == 1 ? SB_OK : sb_classify(conn, ret, err, __LINE__);
 }
 
@@ -603,28 +604,29 @@ sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout, sb_err
     return status == SB_OK ? (long long)args.done : status;
 }
 
-/* What is left of the last batch, then record after record. One record needs no collecting. */
+/* Batch after batch, beginning with what is left of the last one. A single record needs no
+ * collecting, and a write that OpenSSL is in the middle of must be offered whole again. */
 static int
 sendall_step(sb_conn *conn, void *arg, sb_error *err)
 {
     write_args *args = arg;
-    size_t n;
+    size_t n, left;
     int ret;
 
     for (;;) {
         if (!flush(conn))
             return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
-        if (args->done == args->len)
+        if ((left = args->len - args->done) == 0)
             return SB_OK;
-        conn->collect = conn->fd >= 0 && args->len - args->done > PLAIN_MAX;
-        do {
-            n = 0;
-            ret = SSL_write_ex(conn->ssl, args->buf + args->done, args->len - args->done, &n);
-            if (ret != 1)
-                return sb_classify(conn, ret, err, __LINE__);
-            args->done += n;
-        } while (args->done < args->len && conn->unsent_len < BATCH);
+        conn->collect = conn->fd >= 0 && left > PLAIN_MAX && !conn->retry_write;
+        if (conn->collect && left > BATCH)
+            left = BATCH;
+        ret = SSL_write_ex(conn->ssl, args->buf + args->done, left, &n);
         conn->collect = 0;
+        conn->retry_write = ret != 1;
+        if (ret != 1)
+            return sb_classify(conn, ret, err, __LINE__);
+        args->done += n;
     }
 }
 

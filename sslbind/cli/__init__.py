@@ -12,6 +12,7 @@ import sys
 from typing import NoReturn, Optional, Sequence
 
 import sslbind
+from sslbind._version import __version__
 from sslbind.cli import connect, demo, info
 from sslbind.cli.report import Failure, one_line, reason
 
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m sslbind",
         description="TLS for Python over the OpenSSL of this machine: try it, ask it, debug a peer.",
     )
-    parser.add_argument("--version", action="version", version=f"sslbind {sslbind.__version__}")
+    parser.add_argument("--version", action="version", version=f"sslbind {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for module in (demo, connect, info):

@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Dict, Iterator
 
 import sslbind
+from sslbind._version import __version__
 from sslbind.cli import report
 from sslbind.cli.report import Failure, field, heading
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     has_stdlib = _stand_in_for_stdlib()
     ca, server_pem, stranger_pem = _certificates()
     print(
-        f"sslbind {sslbind.__version__} on {platform.python_implementation()} "
+        f"sslbind {__version__} on {platform.python_implementation()} "
         f"{platform.python_version()}, {sslbind.OPENSSL_VERSION}"
     )
     with tempfile.TemporaryDirectory(prefix="sslbind-demo-") as folder:

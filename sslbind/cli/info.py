@@ -9,6 +9,7 @@ import platform
 from typing import Any, Dict, List, Optional
 
 import sslbind
+from sslbind._version import __version__
 from sslbind.cli.report import field, heading
 
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 def collect() -> Dict[str, Any]:
     """Return all facts as JSON-ready values; what cannot be known is None."""
     return {
-        "sslbind": sslbind.__version__,
+        "sslbind": __version__,
         "openssl": sslbind.OPENSSL_VERSION,
         "openssl_compiled": _compiled_version(),
         "python": platform.python_version(),

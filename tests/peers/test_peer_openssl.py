@@ -80,10 +80,7 @@ def test_status_page_agrees(s_server, client_context, version):
     port = s_server("-www")
     with dial(port, client_context(version)) as conn:
         page = status_page(conn)
-        assert f"New, {conn.version()}, Cipher is {conn.cipher()[0]}" in page.replace(
-            "TLSv1.2, TLSv1.2", "TLSv1.2"
-        ) or re.search(rf"Cipher\s+: {re.escape(conn.cipher()[0])}", page)
-        assert re.search(rf"Protocol\s*: {re.escape(conn.version())}", page) or conn.version() in page
+        assert f"New, {conn.version()}, Cipher is {conn.cipher()[0]}" in page
 
 
 def test_alpn(s_server, client_context, version):
@@ -154,6 +151,7 @@ def test_intermediate_is_sent(s_server, client_context, pki, version):
         assert len(conn.get_verified_chain()) == 3
 
 
+@pytest.mark.filterwarnings("ignore:ssl NPN is deprecated")
 @pytest.mark.skipif(not sslbind.HAS_NPN, reason="this OpenSSL has no NPN")
 def test_npn(s_server, client_context):
     """NPN, of TLS 1.2 and before: the client chooses from what the server lists."""
@@ -173,8 +171,8 @@ def s_client(program, pki):
     openssl = program("openssl")
 
     def run(port, *arguments, data=b"", cafile=None):
-        command = [openssl, "s_client", "-connect", f"127.0.0.1:{port}", "-quiet", "-no_ign_eof"]
-        command[-1:] = ["-servername", "localhost", "-verify_hostname", "localhost"]
+        command = [openssl, "s_client", "-connect", f"127.0.0.1:{port}", "-quiet"]
+        command += ["-servername", "localhost", "-verify_hostname", "localhost"]
         command += ["-verify_return_error", "-CAfile", cafile or pki.ca, *arguments]
         return subprocess.run(command, input=data, capture_output=True, timeout=DEADLINE)
 
@@ -283,8 +281,9 @@ def test_s_client_resumes_a_session(serve_once, s_client, server_context, tmp_pa
     context, kept = server_context(version), str(tmp_path / "session")
 
     def talk(conn):
+        reused = conn.session_reused
         greet(conn)
-        return conn.session_reused
+        return reused
 
     port, served = serve_once(talk, context=context)
     s_client(port, "-sess_out", kept)
@@ -294,6 +293,7 @@ def test_s_client_resumes_a_session(serve_once, s_client, server_context, tmp_pa
     assert served.result(DEADLINE) is True
 
 
+@pytest.mark.filterwarnings("ignore:ssl NPN is deprecated")
 @pytest.mark.skipif(not sslbind.HAS_NPN, reason="this OpenSSL has no NPN")
 def test_npn_server(serve_once, s_client, server_context):
     """An sslbind server lists its protocols, s_client chooses."""
