@@ -147,7 +147,7 @@ class SSLObject:
         Args:   len: bytes; with a buffer, 0 or less means all of it.
                 buffer: writable; if given, bytes go there and their number is returned.
         Raises: SSLWantReadError, SSLWantWriteError: the BIOs must be served first.
-                SSLZeroReturnError: not raised here; a close_notify reads as b"" (or 0).
+                SSLZeroReturnError: the peer has closed, and `unwrap` had sent our close_notify.
                 SSLEOFError: the input ended without close_notify (RFC 8446 section 6.1).
                 SSLError: any other failure.
         See: SSL_read_ex(3).

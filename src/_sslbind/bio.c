@@ -82,6 +82,14 @@ make_room(sb_bio *bio, size_t len)
     return 1;
 }
 
+void
+sb_bio_reserve(sb_bio *bio, size_t len)
+{
+    pthread_mutex_lock(&bio->lock);
+    make_room(bio, len);
+    pthread_mutex_unlock(&bio->lock);
+}
+
 int
 sb_bio_write(sb_bio *bio, const char *buf, size_t len)
 {

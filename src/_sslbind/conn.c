@@ -1,10 +1,7 @@
 /* A connection: made, closed, described. What moves data is in io.c. */
 #include "internal.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 /* Sessions are resumed only where they were made: SSL_set_session_id_context(3). As stdlib's. */
 #define SESSION_CONTEXT "Python"
@@ -45,26 +42,6 @@ set_post_handshake_auth(SSL *ssl, int server_side)
         SSL_set_post_handshake_auth(ssl, 1);
     else if (mode & SSL_VERIFY_PEER)
         SSL_set_verify(ssl, mode | SSL_VERIFY_POST_HANDSHAKE, NULL);
-}
-
-static int
-socket_is_tcp(int fd)
-{
-    struct sockaddr_storage address;
-    socklen_t len = sizeof address;
-    int type = 0;
-    socklen_t type_len = sizeof type;
-#ifdef SO_PROTOCOL
-    int protocol = 0;
-    socklen_t protocol_len = sizeof protocol;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_len) != 0 ||
-        protocol != IPPROTO_TCP)
-        return 0;
-#endif
-    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
-           getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
-           (address.ss_family == AF_INET || address.ss_family == AF_INET6);
 }
 
 /* An SSL with the context's settings of this moment, on the transport. */
@@ -132,8 +109,6 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, 
     if (fd < 0) {
         sb_bio_up_ref(conn->in = in);
         sb_bio_up_ref(conn->out = out);
-    } else {
-        conn->is_tcp = socket_is_tcp(fd);
     }
     if ((conn->ssl = make_ssl(conn, host)) == NULL) {
         SB_FAIL_QUEUE(err);
@@ -154,7 +129,6 @@ sb_conn_free(sb_conn *conn)
     sb_bio_free(conn->in);
     sb_bio_free(conn->out);
     pthread_mutex_destroy(&conn->lock);
-    free(conn->window);
     free(conn->unsent);
     free(conn->npn);
     free(conn);

@@ -68,20 +68,16 @@ struct sb_conn {
     int is_server;
 
     int fd; /* < 0: over in and out */
-    int is_tcp;
     sb_bio *in;
     sb_bio *out;
 
-    char *window; /* what was peeked; lives for one turn under the lock */
-    size_t window_cap;
-    size_t window_len;
-    size_t window_pos; /* taken by OpenSSL, and then from the kernel by discard() */
-    int window_full;      /* the kernel may hold more */
-    size_t record_hint; /* bytes on the wire of the record before */
+    unsigned char header[5]; /* of the next record, header_len bytes of it */
+    size_t header_len;
+    size_t body_left; /* of the record that OpenSSL is reading */
+    int body_is_data;
 
     size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
     size_t room;      /* bytes of the user's buffer that are left */
-    size_t body_left; /* of the record being read, known only while guarded */
 
     char *unsent; /* ciphertext the transport has not taken */
     size_t unsent_pos;
@@ -120,7 +116,9 @@ int sb_mutex_init(pthread_mutex_t *lock);
 void sb_ctx_up_ref(sb_ctx *ctx);
 sb_ctx *sb_ctx_of(const SSL *ssl);
 
-/* bio.c: how many bytes wait; the first len are copied if there are as many. */
+/* bio.c: make room at once for what will be written in parts. */
+void sb_bio_reserve(sb_bio *bio, size_t len);
+/* How many bytes wait; the first len are copied if there are as many. */
 size_t sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len);
 void sb_bio_up_ref(sb_bio *bio);
 

@@ -13,17 +13,18 @@
  *
  * Receiving
  *
- * One call returns as many whole records as have arrived and fit, yet takes nothing from the
- * kernel that it does not deliver: select(2) must still report the rest, and what follows
- * close_notify is not ours at all. So a turn peeks at a window of the socket's queue
- * (MSG_PEEK), lets OpenSSL read from the window, and at its end removes from the queue just
- * what OpenSSL took (discard()). As long as nothing has been delivered, OpenSSL may read
- * whatever it asks for, as it would from the socket itself. Once something has been delivered,
- * a further record is begun only if it is application data, lies in the window whole, and
- * fits (may_begin_record()). Its outer type tells; in TLS 1.3, where an alert looks like data
- * from outside, a record of an alert's length is not begun either (RFC 8446 5.2, 6).
- * This relies on OpenSSL asking for five bytes of header and then for just the body, which it
- * does without read-ahead, SSL_CTX_set_read_ahead(3).
+ * One call returns as many whole records as have arrived and fit, yet never takes from the
+ * kernel what select(2) should still report: a program that waits for readiness must not wait
+ * while data, or the peer's close_notify, lies in here undelivered, and what follows
+ * close_notify is not ours at all. OpenSSL asks for five bytes of header and then for just the
+ * body (it does without read-ahead, SSL_CTX_set_read_ahead(3)). With the body of a data record
+ * the header of the next is fetched in the same system call: half of the calls, no copy of our
+ * own, and the body behind that header still makes the socket readable. Once something has
+ * been delivered, the next record is begun only if its header says that it is data and fits
+ * (may_begin_record()). Its outer type tells; in TLS 1.3, where an alert looks like data from
+ * outside, a record of an alert's length is not begun either (RFC 8446 5.2, 6). If its body has
+ * arrived in part, OpenSSL keeps that part, as it would for a plain SSL_read(), and the rest
+ * makes the socket readable when it comes.
  *
  * Sending
  *
@@ -40,6 +41,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #ifndef MSG_NOSIGNAL
@@ -47,171 +49,36 @@
 #endif
 
 enum {
-    HEADER_LEN = 5,       /* RFC 8446 5.1 */
-    PLAIN_MAX = 16384,    /* RFC 8446 5.1 */
-    RECORD_MAX = 16709,   /* header, PLAIN_MAX and 320 of the cipher's: TLS 1.2 CBC at its worst */
-    RECORD_EXTRA = 29,    /* header, explicit nonce and tag of TLS 1.2 AES-GCM */
-    ALERT_13_LEN = 19,    /* two bytes, content type, tag */
-    WINDOW_MAX = 64 * 1024 + 4 * RECORD_EXTRA,
-    BATCH = 64 * 1024,    /* larger ones fall out of the second-level cache */
+    HEADER_LEN = 5,     /* RFC 8446 5.1 */
+    PLAIN_MAX = 16384,  /* RFC 8446 5.1 */
+    RECORD_MAX = 16709, /* header, PLAIN_MAX and 320 of the cipher's: TLS 1.2 CBC at its worst */
+    RECORD_EXTRA = 29,  /* header, explicit nonce and tag of TLS 1.2 AES-GCM */
+    ALERT_13_LEN = 19,  /* two bytes, content type, tag */
+    BATCH = 64 * 1024,  /* larger ones fall out of the second-level cache */
 };
-
-/* ---------------------------------------------------------------- the window */
-
-/* How many bytes to peek at: what the user's buffer could take, but never less than the record
- * before measured, for the next is likely to need as much to be decrypted at all. */
-static size_t
-window_size(const sb_conn *conn)
-{
-    size_t wanted = WINDOW_MAX;
-
-    if (conn->room < WINDOW_MAX)
-        wanted = conn->room + (conn->room / PLAIN_MAX + 1) * RECORD_EXTRA;
-    if (wanted < conn->record_hint)
-        wanted = conn->record_hint;
-    return wanted < WINDOW_MAX ? wanted : WINDOW_MAX;
-}
-
-/* Take from the kernel what OpenSSL took from the window. */
-static void
-discard(sb_conn *conn)
-{
-    size_t left = conn->window_pos;
-    ssize_t n;
-
-    while (left > 0) {
-#ifdef __linux__
-        if (conn->is_tcp) /* the kernel drops the bytes without copying them, tcp(7) */
-            n = recv(conn->fd, NULL, left, MSG_TRUNC | MSG_DONTWAIT);
-        else
-#endif
-            n = recv(conn->fd, conn->window, left, MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break; /* the queue was cut off under us; the next read meets the reason */
-        left -= (size_t)n;
-    }
-    conn->window_pos = conn->window_len = 0;
-}
-
-/* Peek at the socket. Returns > 0, or 0 with at_eof or io_errno set; EAGAIN sets neither. */
-static size_t
-fill_window(sb_conn *conn)
-{
-    size_t size = window_size(conn);
-    ssize_t n;
-
-    if (conn->window_cap < size) {
-        free(conn->window);
-        conn->window_cap = 0;
-        if ((conn->window = malloc(size)) == NULL) {
-            conn->io_errno = ENOMEM;
-            return 0;
-        }
-        conn->window_cap = size;
-    }
-    do
-        n = recv(conn->fd, conn->window, size, MSG_PEEK | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK)
-            conn->io_errno = errno;
-        return 0;
-    }
-    if (n == 0)
-        conn->at_eof = 1;
-    conn->window_pos = 0;
-    conn->window_len = (size_t)n;
-    conn->window_full = conn->window_len == size;
-    return (size_t)n;
-}
 
 /* ---------------------------------------------------------------- receiving */
 
-/* Copy the header of the next record; returns how many bytes lie ready, it included. */
-static size_t
-peek_header(sb_conn *conn, unsigned char header[HEADER_LEN])
-{
-    size_t ready;
-
-    if (conn->fd < 0)
-        return sb_bio_peek(conn->in, header, HEADER_LEN);
-    ready = conn->window_len - conn->window_pos;
-    if (ready >= HEADER_LEN)
-        memcpy(header, conn->window + conn->window_pos, HEADER_LEN);
-    return ready;
-}
-
-/* May OpenSSL begin another record although this call has bytes to deliver already? */
+/* What recv(2) says, with EAGAIN apart: n > 0, 0 with at_eof set, or -1, and then io_errno is 0
+ * if there is just nothing yet. */
 static int
-may_begin_record(sb_conn *conn)
+take_from_socket(sb_conn *conn, char *buf, size_t len, size_t ahead)
 {
-    unsigned char header[HEADER_LEN];
-    size_t ready = peek_header(conn, header);
-    size_t body, extra = 16; /* the least that a cipher adds: its tag */
-
-    if (ready < HEADER_LEN || header[0] != SSL3_RT_APPLICATION_DATA)
-        return 0;
-    body = (size_t)header[3] << 8 | header[4];
-    if (ready < HEADER_LEN + body || body <= extra)
-        return 0;
-    if (SSL_version(conn->ssl) == TLS1_3_VERSION) {
-        if (body == ALERT_13_LEN)
-            return 0;
-        extra++; /* the inner content type */
-    }
-    body -= extra;
-    if ((body < PLAIN_MAX ? body : PLAIN_MAX) > conn->room)
-        return 0;
-    conn->body_left = HEADER_LEN + body + extra;
-    return 1;
-}
-
-/* The same, after looking whether the kernel holds more than the window showed. */
-static int
-more_is_ready(sb_conn *conn)
-{
-    if (may_begin_record(conn))
-        return 1;
-    if (conn->fd < 0 || !conn->window_full)
-        return 0;
-    discard(conn);
-    return fill_window(conn) > 0 && may_begin_record(conn);
-}
-
-static int
-recv_direct(sb_conn *conn, char *buf, size_t len)
-{
+    struct iovec parts[2] = {{buf, len}, {conn->header, ahead}};
+    struct msghdr message = {0};
     ssize_t n;
 
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
     do
-        n = recv(conn->fd, buf, len, MSG_DONTWAIT);
+        n = ahead > 0 ? recvmsg(conn->fd, &message, MSG_DONTWAIT)
+                      : recv(conn->fd, buf, len, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n == 0)
         conn->at_eof = 1;
     else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         conn->io_errno = errno;
     return (int)n;
-}
-
-/* From the window; once it is used up, the rest of a record goes straight where it is wanted. */
-static int
-take_from_socket(sb_conn *conn, char *buf, size_t len)
-{
-    if (conn->window_pos == conn->window_len) {
-        if (conn->window_len > 0) {
-            discard(conn);
-            return recv_direct(conn, buf, len);
-        }
-        if (fill_window(conn) == 0)
-            return conn->at_eof ? 0 : -1;
-    }
-    if (len > conn->window_len - conn->window_pos)
-        len = conn->window_len - conn->window_pos;
-    memcpy(buf, conn->window + conn->window_pos, len);
-    conn->window_pos += len;
-    return (int)len;
 }
 
 static int
@@ -225,6 +92,95 @@ take_from_memory(sb_conn *conn, char *buf, size_t len)
     return conn->at_eof ? 0 : -1;
 }
 
+/* How long the body is that a header announces. A client may begin with a hello in the format
+ * of SSLv2, whose header is two bytes long (RFC 5246 E.2). */
+static size_t
+body_length(const unsigned char header[HEADER_LEN])
+{
+    size_t sslv2 = (size_t)(header[0] & 0x7f) << 8 | header[1];
+
+    if (header[0] & 0x80 && header[2] == 1)
+        return sslv2 > 3 ? sslv2 - 3 : 0;
+    return (size_t)header[3] << 8 | header[4];
+}
+
+/* Is this a record that may carry data and certainly no alert? */
+static int
+is_data(sb_conn *conn)
+{
+    return conn->header[0] == SSL3_RT_APPLICATION_DATA &&
+           !(body_length(conn->header) == ALERT_13_LEN &&
+             SSL_version(conn->ssl) == TLS1_3_VERSION);
+}
+
+/* May OpenSSL begin another record although this call has bytes to deliver already? */
+static int
+may_begin_record(sb_conn *conn)
+{
+    size_t ready = conn->header_len, plain;
+
+    if (conn->fd < 0)
+        ready = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
+    if (ready < HEADER_LEN || !is_data(conn))
+        return 0;
+    plain = body_length(conn->header);
+    if (conn->fd < 0 && ready < HEADER_LEN + plain)
+        return 0;
+    plain -= plain < 16 ? plain : 16; /* the least that a cipher adds: its tag */
+    if (SSL_version(conn->ssl) == TLS1_3_VERSION && plain > 0)
+        plain--; /* the inner content type */
+    return (plain < PLAIN_MAX ? plain : PLAIN_MAX) <= conn->room;
+}
+
+/* Hand over a header, once it is there whole. */
+static int
+read_header(sb_conn *conn, char *buf, size_t len)
+{
+    int n;
+
+    if (conn->delivered > 0 && !may_begin_record(conn))
+        return -1;
+    if (len < HEADER_LEN) /* OpenSSL never asks for less; were it to, nothing could be tracked */
+        return -1;
+    while (conn->header_len < HEADER_LEN) {
+        char *rest = (char *)conn->header + conn->header_len;
+        size_t missing = HEADER_LEN - conn->header_len;
+
+        n = conn->fd < 0 ? take_from_memory(conn, rest, missing)
+                         : take_from_socket(conn, rest, missing, 0);
+        if (n <= 0)
+            return n;
+        conn->header_len += (size_t)n;
+    }
+    memcpy(buf, conn->header, HEADER_LEN);
+    conn->body_left = body_length(conn->header);
+    conn->body_is_data = is_data(conn);
+    conn->header_len = 0;
+    return HEADER_LEN;
+}
+
+/* Hand over the rest of the body, or what there is of it. */
+static int
+read_body(sb_conn *conn, char *buf, size_t len)
+{
+    size_t ahead = 0;
+    int n;
+
+    if (len > conn->body_left)
+        len = conn->body_left;
+    if (len == conn->body_left && conn->body_is_data && conn->room > 0)
+        ahead = HEADER_LEN;
+    n = conn->fd < 0 ? take_from_memory(conn, buf, len) : take_from_socket(conn, buf, len, ahead);
+    if (n <= 0)
+        return n;
+    if ((size_t)n > len) {
+        conn->header_len = (size_t)n - len;
+        n = (int)len;
+    }
+    conn->body_left -= (size_t)n;
+    return n;
+}
+
 static int
 transport_read(BIO *bio, char *buf, int len)
 {
@@ -234,22 +190,10 @@ transport_read(BIO *bio, char *buf, int len)
     BIO_clear_retry_flags(bio);
     if (len <= 0)
         return 0;
-    if (conn->delivered > 0 && conn->body_left == 0 && !may_begin_record(conn)) {
-        BIO_set_retry_read(bio);
-        return -1;
-    }
-    if (conn->fd < 0)
-        n = take_from_memory(conn, buf, (size_t)len);
-    else
-        n = take_from_socket(conn, buf, (size_t)len);
+    n = conn->body_left > 0 ? read_body(conn, buf, (size_t)len)
+                            : read_header(conn, buf, (size_t)len);
     if (n < 0 && conn->io_errno == 0)
         BIO_set_retry_read(bio);
-    if (n == HEADER_LEN && len == HEADER_LEN)
-        conn->record_hint = HEADER_LEN + ((size_t)(unsigned char)buf[3] << 8) + (unsigned char)buf[4];
-    if (conn->record_hint > RECORD_MAX)
-        conn->record_hint = RECORD_MAX;
-    if (conn->delivered > 0 && n > 0)
-        conn->body_left -= (size_t)n;
     return n;
 }
 
@@ -401,15 +345,8 @@ sb_conn_leave(sb_conn *conn)
 static void
 end_turn(sb_conn *conn)
 {
-    if (conn->window_len > 0)
-        discard(conn);
-    free(conn->window);
-    conn->window = NULL;
-    conn->window_cap = 0;
-    conn->window_full = 0;
     conn->delivered = 0;
     conn->room = 0;
-    conn->body_left = 0;
     conn->collect = 0;
     if (conn->unsent != NULL && conn->unsent_len == 0) {
         free(conn->unsent);
@@ -517,7 +454,6 @@ handshake_step(sb_conn *conn, void *arg, sb_error *err)
     int ret;
 
     (void)arg;
-    conn->record_hint = RECORD_MAX;
     ret = SSL_do_handshake(conn->ssl);
     return ret == 1 ? SB_OK : sb_classify(conn, ret, err, __LINE__);
 }
@@ -552,7 +488,6 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
     conn->room = args->cap;
     do {
         n = 0;
-        conn->body_left = 0;
         ret = SSL_read_ex(conn->ssl, args->buf + args->done, args->cap - args->done, &n);
         if (ret != 1) {
             status = sb_classify(conn, ret, err, __LINE__);
@@ -560,7 +495,7 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
         }
         conn->delivered = args->done += n;
         conn->room = args->cap - args->done;
-    } while (conn->room > 0 && more_is_ready(conn));
+    } while (conn->room > 0 && may_begin_record(conn));
     if (args->done == 0 || status == SB_OK)
         return status;
     if (status != SB_WANT_READ && status != SB_WANT_WRITE) {
@@ -589,7 +524,11 @@ static int
 write_step(sb_conn *conn, void *arg, sb_error *err)
 {
     write_args *args = arg;
-    int ret = SSL_write_ex(conn->ssl, args->buf, args->len, &args->done);
+    int ret;
+
+    if (conn->fd < 0)
+        sb_bio_reserve(conn->out, args->len + (args->len / PLAIN_MAX + 1) * RECORD_EXTRA);
+    ret = SSL_write_ex(conn->ssl, args->buf, args->len, &args->done);
 
     conn->retry_write = ret != 1;
     return ret == 1 ? SB_OK : sb_classify(conn, ret, err, __LINE__);

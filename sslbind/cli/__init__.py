@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn, Optional, Sequence
+from collections.abc import Sequence
+from typing import NoReturn
 
-import sslbind
 from sslbind._version import __version__
 from sslbind.cli import connect, demo, info
 from sslbind.cli.report import Failure, one_line, reason
@@ -19,7 +19,7 @@ from sslbind.cli.report import Failure, one_line, reason
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command named by `argv` (default: the process's own) and return its exit status."""
     parser = _parser()
     args = parser.parse_args(argv)

@@ -9,7 +9,8 @@ import math
 import select
 import socket
 import time
-from typing import Any, Iterator, List, NamedTuple, Optional
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import sslbind
 from sslbind.cli import report, starttls
@@ -39,7 +40,7 @@ class Target(NamedTuple):
     """Where to connect: a name or an address without brackets, and the port if one was given."""
 
     host: str
-    port: Optional[int]
+    port: int | None
 
 
 def add_parser(commands: Any) -> None:
@@ -109,7 +110,7 @@ def _port_number(text: str) -> int:
     return int(text)
 
 
-def _alpn(text: str) -> List[str]:
+def _alpn(text: str) -> list[str]:
     protocols = text.split(",")
     if not all(p.isascii() and 1 <= len(p) <= 255 for p in protocols):  # RFC 7301 3.1
         raise argparse.ArgumentTypeError("names of 1 to 255 ASCII characters, between commas")
@@ -150,7 +151,7 @@ def _disable_verification(context: Any) -> None:
     context.verify_mode = sslbind.CERT_NONE
 
 
-def _limit_versions(context: Any, lowest: Optional[str], highest: Optional[str]) -> None:
+def _limit_versions(context: Any, lowest: str | None, highest: str | None) -> None:
     if lowest and highest and lowest > highest:
         raise Failure("--min-version is above --max-version", _USAGE)
     if (highest or "1.3") < "1.2":
@@ -172,7 +173,7 @@ def _ask_password() -> str:
 
 
 @contextlib.contextmanager
-def _file_errors(what: str, *paths: Optional[str]) -> Iterator[None]:
+def _file_errors(what: str, *paths: str | None) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
@@ -221,7 +222,7 @@ def _explain(error: Exception) -> str:
     return text
 
 
-def _settle(conn: Any) -> Optional[Exception]:
+def _settle(conn: Any) -> Exception | None:
     """Take in what a TLS 1.3 server sends once we are done: tickets, or a refusal.
 
     Only there can a server refuse a client certificate, or its absence, after the client's
@@ -265,7 +266,9 @@ def _show(args: argparse.Namespace, conn: Any, verdict: str) -> None:
     heading("Handshake")
     field("address", "{} port {}".format(*conn.getpeername()[:2]))
     report.connection(conn)
-    field("ALPN", conn.selected_alpn_protocol() or ("(none agreed)" if args.alpn else "(not asked)"))
+    field(
+        "ALPN", conn.selected_alpn_protocol() or ("(none agreed)" if args.alpn else "(not asked)")
+    )
     field("session ticket", _ticket(conn))
 
     heading("Verification")

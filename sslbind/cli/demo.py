@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
-import http.server
 import os
 import platform
 import sys
 import tempfile
-import threading
-from typing import TYPE_CHECKING, Any, Dict, Iterator
+from typing import TYPE_CHECKING, Any
 
 import sslbind
 from sslbind._version import __version__
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     import trustme
 
 _HOST = "localhost"
-_GREETING = b"Hello over sslbind.\n"
 _ROUNDS = 3  # the best of three, interleaved: other work on the machine hits both sides alike
 
 
@@ -72,7 +68,10 @@ def _megabytes(text: str) -> int:
 
 
 def _stand_in_for_stdlib() -> bool:
-    """Return whether the interpreter has `ssl`; if not, let others import sslbind by that name."""
+    """Return whether the interpreter has `ssl`; if not, let others import sslbind by that name.
+
+    Before anything imports http.client, which has no HTTPSConnection where `ssl` is missing.
+    """
     try:
         import ssl  # noqa: F401
     except ImportError:
@@ -81,7 +80,7 @@ def _stand_in_for_stdlib() -> bool:
     return True
 
 
-def _certificates() -> "tuple[bytes, bytes, bytes]":
+def _certificates() -> tuple[bytes, bytes, bytes]:
     """Return PEM bytes: the CA, a server certificate from it, one from a CA nobody trusts."""
     try:
         import trustme
@@ -93,47 +92,47 @@ def _certificates() -> "tuple[bytes, bytes, bytes]":
     return ca.cert_pem.bytes(), _server_pem(ca), _server_pem(trustme.CA())
 
 
-def _server_pem(ca: "trustme.CA") -> bytes:
+def _server_pem(ca: trustme.CA) -> bytes:
     return ca.issue_cert(_HOST, "127.0.0.1").private_key_and_cert_chain_pem.bytes()
 
 
-def _show_https(paths: Dict[str, str]) -> None:
+def _show_https(paths: dict[str, str]) -> None:
+    from sslbind.cli import https
+
     heading("HTTPS with full verification: http.server and http.client over sslbind")
-    context = sslbind.create_default_context(cafile=paths["ca"])
-    with _https_server(paths["server"]) as port, contextlib.closing(
-        http.client.HTTPSConnection(_HOST, port, timeout=30, context=context)
-    ) as client:
+    with https.server(paths["server"]) as port, https.client(_HOST, port, paths["ca"]) as client:
         client.request("GET", "/")
         response = client.getresponse()
         body = response.read()
         field("request", f"GET https://{_HOST}:{port}/")
         field("response", f"{response.status} {response.reason}, {len(body)} bytes")
-        if body != _GREETING:
+        if body != https.GREETING:
             raise Failure(f"the server's answer was altered: {body[:60]!r}")
         report.connection(client.sock)
         report.certificate(client.sock.getpeercert())
         field("verified", f"by the throw-away CA, for the name {_HOST}")
 
 
-def _show_throughput(paths: Dict[str, str], size: int, has_stdlib: bool) -> None:
+def _show_throughput(paths: dict[str, str], size: int, has_stdlib: bool) -> None:
     from sslbind.cli import throughput
 
     heading(f"Throughput: {size} MB each way between two processes, the best of {_ROUNDS} runs")
     modules = ["sslbind", "ssl"] if has_stdlib else ["sslbind"]
-    best: Dict[str, throughput.Rates] = {module: throughput.Rates(0.0, 0.0) for module in modules}
+    best: dict[str, throughput.Rates] = {module: throughput.Rates(0.0, 0.0) for module in modules}
     with contextlib.ExitStack() as stack:
         ports = {
             module: stack.enter_context(throughput.peer(module, paths["server"], size))
             for module in modules
         }
-        for _ in range(_ROUNDS):
-            for module, port in ports.items():
-                rates = throughput.measure(module, paths["ca"], _HOST, port, size)
+        for turn in range(_ROUNDS):
+            # Neither side always goes first.
+            for module in modules[:: -1 if turn % 2 else 1]:
+                rates = throughput.measure(module, paths["ca"], _HOST, ports[module], size)
                 best[module] = throughput.Rates(*map(max, zip(best[module], rates)))
     _print_rates(best)
 
 
-def _print_rates(best: Dict[str, Any]) -> None:
+def _print_rates(best: dict[str, Any]) -> None:
     ours, theirs = best["sslbind"], best.get("ssl")
     print(f"  {'':<15} {'sslbind':>12} {'stdlib ssl':>12} {'ratio':>7}")
     for index, direction in enumerate(("to the server", "to the client")):
@@ -150,12 +149,11 @@ def _rate(megabytes_per_second: float) -> str:
     return f"{megabytes_per_second:,.0f} MB/s"
 
 
-def _show_rejection(paths: Dict[str, str]) -> None:
+def _show_rejection(paths: dict[str, str]) -> None:
+    from sslbind.cli import https
+
     heading("A certificate from a CA that nobody trusts")
-    context = sslbind.create_default_context(cafile=paths["ca"])
-    with _https_server(paths["stranger"]) as port, contextlib.closing(
-        http.client.HTTPSConnection(_HOST, port, timeout=30, context=context)
-    ) as client:
+    with https.server(paths["stranger"]) as port, https.client(_HOST, port, paths["ca"]) as client:
         field("request", f"GET https://{_HOST}:{port}/")
         try:
             client.request("GET", "/")
@@ -164,32 +162,3 @@ def _show_rejection(paths: Dict[str, str]) -> None:
             field("because", f"{error.verify_message} (code {error.verify_code})")
             return
     raise Failure("the certificate of an unknown CA was accepted")
-
-
-class _Greeter(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # keeps the connection, and with it what the demo asks of it
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(_GREETING)))
-        self.end_headers()
-        self.wfile.write(_GREETING)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keep the demo's output to itself."""
-
-
-@contextlib.contextmanager
-def _https_server(pem: str) -> Iterator[int]:
-    """Serve HTTPS with the key and chain in the file `pem`; yields the port."""
-    context = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Greeter) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()

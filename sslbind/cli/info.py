@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import platform
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import sslbind
 from sslbind._version import __version__
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def collect() -> Dict[str, Any]:
+def collect() -> dict[str, Any]:
     """Return all facts as JSON-ready values; what cannot be known is None."""
     return {
         "sslbind": __version__,
@@ -46,14 +46,14 @@ def collect() -> Dict[str, Any]:
     }
 
 
-def _compiled_version() -> Optional[str]:
+def _compiled_version() -> str | None:
     # (major, minor, fix, patch, status): from OpenSSL 3.0 on the third number is always 0
     # and the fourth counts the releases.
     version = getattr(sslbind, "_OPENSSL_API_VERSION", None)
     return f"{version[0]}.{version[1]}.{version[3]}" if version else None
 
 
-def _stdlib_version() -> Optional[str]:
+def _stdlib_version() -> str | None:
     try:
         import ssl
     except ImportError:
@@ -61,7 +61,7 @@ def _stdlib_version() -> Optional[str]:
     return ssl.OPENSSL_VERSION
 
 
-def _verify_paths() -> Dict[str, Dict[str, Any]]:
+def _verify_paths() -> dict[str, dict[str, Any]]:
     paths = sslbind.get_default_verify_paths()
     files = {
         "cafile": paths.openssl_cafile,
@@ -75,14 +75,14 @@ def _verify_paths() -> Dict[str, Dict[str, Any]]:
     }
 
 
-def _groups() -> Optional[List[str]]:
+def _groups() -> list[str] | None:
     try:
         return list(sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT).get_groups())
     except NotImplementedError:
         return None
 
 
-def _show(sheet: Dict[str, Any]) -> None:
+def _show(sheet: dict[str, Any]) -> None:
     heading("Versions")
     field("sslbind", sheet["sslbind"])
     field("OpenSSL", sheet["openssl"])

@@ -7,10 +7,10 @@ stays in the socket and fails the handshake (the STARTTLS injection of CVE-2011-
 
 from __future__ import annotations
 
+import html
 import socket
 import struct
-from typing import Callable, Dict, List, NamedTuple
-from xml.sax.saxutils import quoteattr
+from typing import Callable, NamedTuple
 
 _LINE_LIMIT = 8192  # bytes; no protocol here needs as much
 _LINES_LIMIT = 256
@@ -47,7 +47,7 @@ class Wire:
         data = bytearray()
         while not data.endswith(end):
             if len(data) >= limit:
-                raise Refused("the server's answer is not of this protocol: " + _quote(data))
+                raise Refused("the server's answer is not of this protocol: " + _quote(bytes(data)))
             data += self.read(1)
         return bytes(data)
 
@@ -55,9 +55,9 @@ class Wire:
         """Return one line without its end."""
         return self.read_until(b"\n", _LINE_LIMIT).decode("latin-1").rstrip("\r\n")
 
-    def lines_until(self, last: Callable[[str], bool]) -> List[str]:
+    def lines_until(self, last: Callable[[str], bool]) -> list[str]:
         """Return lines up to and with the first for which `last` holds."""
-        lines: List[str] = []
+        lines: list[str] = []
         while len(lines) < _LINES_LIMIT:
             lines.append(self.line())
             if last(lines[-1]):
@@ -68,7 +68,7 @@ class Wire:
         """Send one line."""
         self.send(text.encode("ascii") + b"\r\n")
 
-    def reply(self, *codes: str) -> List[str]:
+    def reply(self, *codes: str) -> list[str]:
         """Return the lines of a numbered reply (RFC 5321 4.2.1) that has one of `codes`."""
         lines = self.lines_until(lambda line: line[3:4] != "-")
         _demand(lines[-1][:3] in codes, lines[-1])
@@ -81,7 +81,7 @@ def _demand(condition: bool, answer: str) -> None:
 
 
 def _quote(data: bytes) -> str:
-    text = bytes(data[:80]).decode("latin-1")
+    text = data[:80].decode("latin-1")
     return f'"{text}"'
 
 
@@ -216,7 +216,7 @@ def mysql(wire: Wire, host: str) -> None:
 def _xmpp(wire: Wire, host: str, namespace: str) -> None:
     wire.send(
         f"<?xml version='1.0'?><stream:stream xmlns='{namespace}' version='1.0' "
-        f"xmlns:stream='http://etherx.jabber.org/streams' to={quoteattr(host)}>".encode()
+        f"xmlns:stream='http://etherx.jabber.org/streams' to='{html.escape(host)}'>".encode()
     )
     features = b""
     while not features.endswith((b"</stream:features>", b"<stream:features/>", b"/stream:stream>")):
@@ -245,7 +245,7 @@ class Protocol(NamedTuple):
     port: int
 
 
-PROTOCOLS: Dict[str, Protocol] = {
+PROTOCOLS: dict[str, Protocol] = {
     "ftp": Protocol(ftp, 21),
     "imap": Protocol(imap, 143),
     "ldap": Protocol(ldap, 389),

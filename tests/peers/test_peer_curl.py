@@ -101,7 +101,7 @@ def curl(program, pki):
         command = [path, "-q", "--silent", "--show-error", "--noproxy", "*", "--http1.1"]
         command += ["--resolve", f"localhost:{port}:127.0.0.1", "--cacert", cafile or pki.ca]
         command += [*arguments, f"https://localhost:{port}{url}"]
-        return subprocess.run(command, capture_output=True, timeout=DEADLINE)
+        return subprocess.run(command, check=False, capture_output=True, timeout=DEADLINE)
 
     return run
 
@@ -159,7 +159,7 @@ def test_unknown_ca(https, curl, pki, version):
     assert finished.returncode == CERTIFICATE_PROBLEM
     (error,) = server.errors
     assert isinstance(error, sslbind.SSLError)
-    assert error.reason in {"TLSV1_ALERT_UNKNOWN_CA", "SSL/TLS_ALERT_UNKNOWN_CA"}
+    assert error.reason == "TLSV1_ALERT_UNKNOWN_CA"
 
 
 def test_wrong_host(https, curl, pki, version):

@@ -65,8 +65,9 @@ def nginx(program, daemon, pki, tmp_path_factory):
     (www / "hello").write_bytes(b"hello")
     block = random.Random(1).randbytes(MEBIBYTE)
     with open(www / "large", "wb") as out:
-        for number in range(BODY_SIZE // MEBIBYTE):  # no two alike: order counts in the digest
-            out.write(number.to_bytes(4, "big") + block[4:])
+        # No two alike: order counts in the digest.
+        numbers = range(BODY_SIZE // MEBIBYTE)
+        out.writelines(number.to_bytes(4, "big") + block[4:] for number in numbers)
 
     def command(open_port, guarded_port):
         config = folder / "nginx.conf"
@@ -207,9 +208,7 @@ def test_client_certificate_missing_or_unknown(nginx, client_context, pki, versi
 def test_unknown_ca_is_rejected(nginx, pki):
     """A client that trusts another CA does not talk to this nginx."""
     context = sslbind.create_default_context(cafile=pki.other_ca)
-    with connect(nginx.open, context) as client:
-        with pytest.raises(sslbind.SSLCertVerificationError, match="local issuer") as caught:
-            client.connect()
+    rejected = pytest.raises(sslbind.SSLCertVerificationError, match="local issuer")
+    with connect(nginx.open, context) as client, rejected as caught:
+        client.connect()
     assert caught.value.verify_code == 20
-
-

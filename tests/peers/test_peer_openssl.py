@@ -115,12 +115,12 @@ def test_client_certificate(s_server, client_context, pki, version):
 def test_client_certificate_is_missing(s_server, client_context, pki, version):
     """The refusal is an SSLError: in the handshake of TLS 1.2, at the first read of TLS 1.3."""
     port = s_server("-www", "-Verify", "1", "-verify_return_error", "-CAfile", pki.ca)
-    with pytest.raises(sslbind.SSLError) as caught:
-        with dial(port, client_context(version)) as conn:
-            assert version == "TLSv1_3"
-            conn.recv(1)
+    with pytest.raises(sslbind.SSLError) as caught, dial(port, client_context(version)) as conn:
+        assert version == "TLSv1_3"
+        conn.recv(1)
     expected = {
-        "TLSv1_2": {"SSLV3_ALERT_HANDSHAKE_FAILURE", "SSL/TLS_ALERT_HANDSHAKE_FAILURE"},
+        # The same code under its newer name, where OpenSSL no longer has SSLv3.
+        "TLSv1_2": {"SSLV3_ALERT_HANDSHAKE_FAILURE", "TLS_ALERT_HANDSHAKE_FAILURE"},
         "TLSv1_3": {"TLSV13_ALERT_CERTIFICATE_REQUIRED"},
     }
     assert caught.value.reason in expected[version]
@@ -174,7 +174,9 @@ def s_client(program, pki):
         command = [openssl, "s_client", "-connect", f"127.0.0.1:{port}", "-quiet"]
         command += ["-servername", "localhost", "-verify_hostname", "localhost"]
         command += ["-verify_return_error", "-CAfile", cafile or pki.ca, *arguments]
-        return subprocess.run(command, input=data, capture_output=True, timeout=DEADLINE)
+        return subprocess.run(
+            command, check=False, input=data, capture_output=True, timeout=DEADLINE
+        )
 
     return run
 
@@ -273,7 +275,7 @@ def test_s_client_rejects_the_server(serve_once, s_client, pki, version):
     assert finished.returncode != 0
     with pytest.raises(sslbind.SSLError) as caught:
         served.result(DEADLINE)
-    assert caught.value.reason in {"TLSV1_ALERT_UNKNOWN_CA", "SSL/TLS_ALERT_UNKNOWN_CA"}
+    assert caught.value.reason == "TLSV1_ALERT_UNKNOWN_CA"
 
 
 def test_s_client_resumes_a_session(serve_once, s_client, server_context, tmp_path, version):

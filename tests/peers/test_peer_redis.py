@@ -183,5 +183,7 @@ def test_client_certificate_is_missing(guarded_port, client, version):
 def test_unknown_ca(open_port, client, pki):
     """A client that trusts another CA does not talk to this server."""
     context = sslbind.create_default_context(cafile=pki.other_ca)
-    with pytest.raises((redis.exceptions.ConnectionError, sslbind.SSLError), match="certificate verify failed"):
+    with pytest.raises(
+        (redis.exceptions.ConnectionError, sslbind.SSLError), match="certificate verify failed"
+    ):
         client(open_port, context=context).ping()
