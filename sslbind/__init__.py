@@ -97,6 +97,7 @@ from ._ssl import (
     _SSLContext,
     get_sigalgs,
 )
+from ._version import __version__ as __version__
 
 __all__ = [
     "AF_INET",

@@ -461,9 +461,7 @@ def make_connection(
         PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER
     ):
         own, other = ("server", "CLIENT") if server_side else ("client", "SERVER")
-        raise _errors.SSLError(
-            0, f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context"
-        )
+        raise _errors.refusal(f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context")
     host = _hostname(server_hostname)
     self = object.__new__(_SSLSocket)
     self._context = ctx

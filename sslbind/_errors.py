@@ -190,7 +190,7 @@ def make(
         return SSLError("Underlying socket has been closed.")
     if status in (_ffi.FAILED, _ffi.BAD_ARG):
         what = _ffi.text(err.text) or _TEXTS.get(err.ssl_error, "unknown error")
-        return _make(SSLError, err.ssl_error or err.code, err, what)
+        return _make(SSLError, err.ssl_error or err.reason, err, what)
     return _make(SSLError, SSL_ERROR_INVALID_ERROR_CODE, err, "Invalid error code")
 
 
@@ -198,6 +198,13 @@ def check(status: int, err: Any) -> None:
     """Raise for a failing status of a call that is no TLS I/O."""
     if status < 0:
         raise make(status, err)
+
+
+def refusal(message: str) -> BaseException:
+    """Return the SSLError of stdlib for a misuse that OpenSSL has no code for."""
+    exc: Any = SSLError(0, f"{message} (_ssl.c:0)")
+    exc.library = exc.reason = None
+    return exc  # type: ignore[no-any-return]
 
 
 def no_socket() -> BaseException:

@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 from . import _ssl
+from ._defaults import DER_cert_to_PEM_cert
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -52,9 +53,31 @@ def _warn_npn(stacklevel: int = 3) -> None:
         )
 
 
+class _DerCertificate(bytes):
+    """A certificate in DER form that also answers as the back's Certificate would.
+
+    Before Python 3.13 only the back's objects had get_unverified_chain(), which lists those;
+    truststore takes it from whichever object has it.
+    """
+
+    __slots__ = ()
+
+    def public_bytes(self, format: int = _ssl.ENCODING_PEM) -> str | bytes:
+        """Return it as PEM (str) or as DER (bytes); ValueError for any other format."""
+        if format == _ssl.ENCODING_DER:
+            return bytes(self)
+        if format == _ssl.ENCODING_PEM:
+            return DER_cert_to_PEM_cert(self)
+        raise ValueError("Unsupported format")
+
+
+_DER_CLASS: type[bytes] = bytes if sys.version_info >= (3, 13) else _DerCertificate
+
+
 def _der_list(chain: list[Certificate] | None) -> list[bytes]:
     """Return the DER form of each certificate of `chain`; none for None."""
-    return [cast(bytes, cert.public_bytes(_ssl.ENCODING_DER)) for cert in chain or ()]
+    encoded = (cert.public_bytes(_ssl.ENCODING_DER) for cert in chain or ())
+    return [_DER_CLASS(cast(bytes, der)) for der in encoded]
 
 
 def _sslcopydoc(func: _Function) -> _Function:

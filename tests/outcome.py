@@ -13,6 +13,10 @@ PYPY = platform.python_implementation() == "PyPy"
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)")
 # A socket's text names its module, descriptor and ports: no two are alike.
 _SOCKET = re.compile(r"<[\w.]*SSLSocket [^>]*>")
+# How an argument's type is refused is worded by each interpreter's argument parser, differently
+# from version to version: of such an error only the class is part of the contract.
+_PARSER = (TypeError, OverflowError, AttributeError)
+_EMBEDDED_NUL = re.compile(r"embedded null (byte|character)")
 _DETAILS = ("errno", "strerror", "library", "reason", "verify_code", "verify_message")
 
 
@@ -30,6 +34,7 @@ class Outcome(NamedTuple):
 def plain(thing):
     """Return `thing` without source lines and socket addresses, inside tuples too."""
     if isinstance(thing, str):
+        thing = _EMBEDDED_NUL.sub("embedded NUL", thing)
         return _SOCKET.sub("<SSLSocket>", _PLACE.sub("" if PYPY else " (_ssl.c:N)", thing))
     if isinstance(thing, tuple):
         return tuple(plain(part) for part in thing)
@@ -37,7 +42,9 @@ def plain(thing):
 
 
 def failure(exc: BaseException) -> Outcome:
-    """Return all that a caller can see of an exception."""
+    """Return what a caller may rely on in an exception."""
+    if isinstance(exc, _PARSER):
+        return Outcome(error=type(exc).__name__)
     details = tuple((name, plain(getattr(exc, name, "absent"))) for name in _DETAILS)
     bases = tuple(base.__name__ for base in type(exc).__mro__)
     return Outcome(None, type(exc).__name__, bases, plain(exc.args), details, plain(str(exc)))

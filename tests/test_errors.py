@@ -325,6 +325,10 @@ def test_handshake_on_a_socket(fault, pki, version, role, family):
 
 # --- Contexts given something bad --------------------------------------------------------------
 
+# An integer in the place of a path, and no open descriptor: whoever takes it for one must fail
+# here, and not close a file of the test runner.
+NO_FILE = 98765
+
 
 def password_raises(_):
     raise KeyError("no password today")
@@ -386,7 +390,7 @@ CHAINS = {
     "key as certificate": lambda p: (p.server.key, p.server.key),
     "None": lambda p: (None,),
     "None with key": lambda p: (None, p.server.key),
-    "integer": lambda p: (7,),
+    "integer": lambda p: (NO_FILE,),
     "list": lambda p: ([p.server.both],),
     "float key": lambda p: (p.server.both, 1.5),
     "NUL in path": lambda p: (p.server.both + "\0",),
@@ -430,8 +434,8 @@ LOCATIONS = {
     "empty file": lambda p: {"cafile": p.empty},
     "bad base64 file": lambda p: {"cafile": p.bad_base64},
     "key as file": lambda p: {"cafile": p.server.key},
-    "integer file": lambda p: {"cafile": 7},
-    "integer folder": lambda p: {"capath": 7},
+    "integer file": lambda p: {"cafile": NO_FILE},
+    "integer folder": lambda p: {"capath": NO_FILE},
     "NUL in file": lambda p: {"cafile": p.ca + "\0"},
     "NUL in folder": lambda p: {"capath": "a\0b"},
     "empty names": lambda p: {"cafile": "", "capath": ""},
@@ -502,7 +506,7 @@ CONTEXT_CALLS = {
     "DH folder": lambda c, m, p: c.load_dh_params(str(p.folder)),
     "DH certificate": lambda c, m, p: c.load_dh_params(p.ca),
     "DH None": lambda c, m, p: c.load_dh_params(None),
-    "DH integer": lambda c, m, p: c.load_dh_params(7),
+    "DH integer": lambda c, m, p: c.load_dh_params(NO_FILE),
     "DH NUL": lambda c, m, p: c.load_dh_params("a\0b"),
     "DH nothing": lambda c, m, p: c.load_dh_params(),
     "ALPN empty name": lambda c, m, p: c.set_alpn_protocols([""]),

@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     context = _context(args)
     print(f"{report.printable(args.target.host)} port {_port(args)}")
     try:
-        with _connection(args, context) as conn:
+        with _connection(args, context) as (conn, address):
             refusal = _settle(conn)
-            _show(args, conn, "not checked (--insecure)" if args.insecure else "verified")
+            _show(args, conn, address, "not checked (--insecure)" if args.insecure else "verified")
     except sslbind.SSLCertVerificationError as error:
         verdict = f"{error.verify_message.rstrip('.')} (code {error.verify_code})"
         _show_unverified(args, context, f"FAILED: {verdict}")
@@ -182,13 +182,16 @@ def _file_errors(what: str, *paths: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _connection(args: argparse.Namespace, context: Any) -> Iterator[Any]:
-    """Connect, ask for TLS where --starttls says so, shake hands; yields the TLS socket.
+def _connection(args: argparse.Namespace, context: Any) -> Iterator[tuple[Any, str]]:
+    """Connect, ask for TLS where --starttls says so, shake hands.
+
+    Yields the TLS socket and the peer's address, which is asked for while the peer is there.
 
     A certificate that fails verification leaves as SSLCertVerificationError, all else as Failure.
     """
     with _open(args) as plain:
         try:
+            address = "{} port {}".format(*plain.getpeername()[:2])
             if args.starttls:
                 protocol = starttls.PROTOCOLS[args.starttls]
                 protocol.upgrade(starttls.Wire(plain), args.servername or args.target.host)
@@ -200,7 +203,7 @@ def _connection(args: argparse.Namespace, context: Any) -> Iterator[Any]:
         except (OSError, ValueError) as error:
             raise Failure(_explain(error)) from None
         with conn:
-            yield conn
+            yield conn, address
 
 
 def _open(args: argparse.Namespace) -> socket.socket:
@@ -255,16 +258,16 @@ def _show_unverified(args: argparse.Namespace, context: Any, verdict: str) -> No
     """Connect again without verification and print what the server presents."""
     _disable_verification(context)
     try:
-        with _connection(args, context) as conn:
+        with _connection(args, context) as (conn, address):
             _settle(conn)
-            _show(args, conn, verdict)
+            _show(args, conn, address, verdict)
     except Failure as failure:
         field("chain", f"(not available: {failure})")
 
 
-def _show(args: argparse.Namespace, conn: Any, verdict: str) -> None:
+def _show(args: argparse.Namespace, conn: Any, address: str, verdict: str) -> None:
     heading("Handshake")
-    field("address", "{} port {}".format(*conn.getpeername()[:2]))
+    field("address", address)
     report.connection(conn)
     field(
         "ALPN", conn.selected_alpn_protocol() or ("(none agreed)" if args.alpn else "(not asked)")

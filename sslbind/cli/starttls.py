@@ -159,6 +159,7 @@ _LDAP_START_TLS = b"1.3.6.1.4.1.1466.20037"
 _LDAP_REQUEST = (
     b"\x30\x1d\x02\x01\x01\x77\x18\x80" + bytes([len(_LDAP_START_TLS)]) + _LDAP_START_TLS
 )
+_LDAP_LIMIT = 65536  # bytes of a response
 _BER_SEQUENCE, _BER_ENUMERATED, _LDAP_EXTENDED_RESPONSE = 0x30, 0x0A, 0x78
 
 
@@ -169,8 +170,8 @@ def ldap(wire: Wire, host: str) -> None:
     _demand(header[0] == _BER_SEQUENCE, header.decode("latin-1"))
     length = header[1]
     if length & 0x80:  # long form: the low bits count the bytes of the length (X.690 8.1.3.5)
-        _demand(length & 0x7F <= 2, "a message of unlikely length")
         length = int.from_bytes(wire.read(length & 0x7F), "big")
+    _demand(length <= _LDAP_LIMIT, "a message of unlikely length")
     message = wire.read(length)
     # messageID is INTEGER 1; then the response's tag and length, then the resultCode.
     id_end = 2 + message[1] if len(message) > 1 else 0
