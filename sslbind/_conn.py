@@ -7,6 +7,7 @@ that is left.
 
 from __future__ import annotations
 
+import _socket
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
 _small_buffers: list[Any] = []
 _large_buffers: list[Any] = []
+
+# Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
+_gettimeout = _socket.socket.gettimeout
 
 #: A rough size of an SSL, for PyPy's collector.
 _SSL_SIZE = 20_000
@@ -64,7 +68,7 @@ class _SSLSocket:
         sock = self._sock()
         if sock is None:
             raise _errors.no_socket()
-        timeout = sock.gettimeout()
+        timeout = _gettimeout(sock)
         return -1.0 if timeout is None else timeout  # type: ignore[no-any-return]
 
     def _error(self, status: int, err: Any, doing: str) -> BaseException:
@@ -155,7 +159,7 @@ class _SSLSocket:
             self._pump.drain()
         if count > 0 and self._hooks.pending is None:
             return count
-        if count == _ffi.ZERO_RETURN and self._hooks.pending is None:
+        if count == _ffi.ZERO_RETURN and err.quiet and self._hooks.pending is None:
             return 0
         raise self._error(count, err, "read")
 
@@ -173,36 +177,25 @@ class _SSLSocket:
         err = self._write_err
         if self._pump is not None:
             self._pump.fill()
-        count: int = lib.sb_conn_write(self._c_conn, data, size, timeout, err)
-        while count == INTERRUPTED:
-            count = lib.sb_conn_write(self._c_conn, data, size, err.remaining, err)
+        count: int = lib.sb_conn_write(self._c_conn, data, size, False, timeout, err)
+        if count == INTERRUPTED:
+            count = self._resume_write(data, size, err)
         if self._pump is not None:
             self._pump.drain()
         if count < 0 or self._hooks.pending is not None:
             raise self._error(count, err, "write")
         return count
 
-    def sendall(self, b: Any, /) -> None:
-        """Send all of `b`, in one call into C. The timeout starts anew with each part sent."""
-        if isinstance(b, bytes):
-            data, size = b, len(b)
-        else:
-            view = as_view(b)
-            data, size = ffi.from_buffer(view), view.nbytes
-        if size == 0:
-            return
-        timeout = self._timeout()
-        err = self._write_err
-        done = ffi.new("size_t *")
-        if self._pump is not None:
-            self._pump.fill()
-        status = lib.sb_conn_sendall(self._c_conn, data, size, done, timeout, err)
-        while status == INTERRUPTED:
-            status = lib.sb_conn_sendall(self._c_conn, data, size, done, err.remaining, err)
-        if self._pump is not None:
-            self._pump.drain()
-        if status < 0 or self._hooks.pending is not None:
-            raise self._error(status, err, "write")
+    def _resume_write(self, data: Any, size: int, err: Any) -> int:
+        """Go on after EINTR, unless a signal handler raises: then let other threads write."""
+        count = INTERRUPTED
+        try:
+            while count == INTERRUPTED:
+                count = lib.sb_conn_write(self._c_conn, data, size, True, err.remaining, err)
+        finally:
+            if count == INTERRUPTED:
+                lib.sb_conn_stop_writing(self._c_conn)
+        return count
 
     def pending(self) -> int:
         """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
@@ -472,7 +465,7 @@ def make_connection(
     self._hooks = Hooks(self)
     fd, c_in, c_out = -1, ffi.NULL, ffi.NULL
     if sock is not None:
-        if not hasattr(sock, "gettimeout"):
+        if not isinstance(sock, _socket.socket):
             raise TypeError(f"a socket is required, not {type(sock).__name__!r}")
         self._sock = weakref.ref(sock)
         fd = sock.fileno()

@@ -99,7 +99,7 @@ def sb_py_sni(hooks: Hooks, name: Any) -> int:
     if conn is None:
         return _INTERNAL_ERROR + 1
     ctx = conn.context
-    callback = ctx.sni_callback
+    callback = ctx._c_sni
     if callback is None:
         return 0
     server_name = ffi.string(name).decode("ascii") if name else None
@@ -127,7 +127,7 @@ def sb_py_message(hooks: Hooks, write: int, version: int, kind: int, buf: Any, s
     conn = hooks.conn()
     if conn is None or hooks.pending is not None:
         return
-    callback = conn.context._msg_callback
+    callback = conn.context._c_message
     if callback is None:
         return
     data = ffi.buffer(buf, size)[:]

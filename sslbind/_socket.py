@@ -332,7 +332,7 @@ class SSLSocket(SocketBase):
         return sslobj.write(data)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
-        """Send all of `data`; the timeout (seconds) is for each step of progress.
+        """Send all of `data`, within the timeout (seconds).
 
         Args:   flags: must be 0 over TLS.
         Raises: as `write`; ValueError: flags were given. After an exception there is no telling
@@ -344,7 +344,7 @@ class SSLSocket(SocketBase):
             return _plain.sendall(self, data, flags)
         if flags:
             self._refuse_flags("sendall")
-        sslobj.sendall(data)
+        sslobj.write(data)
 
     def _refuse_flags(self, method: str) -> NoReturn:
         raise ValueError(f"non-zero flags not allowed in calls to {method}() on {self.__class__}")

@@ -11,8 +11,9 @@ PYPY = platform.python_implementation() == "PyPy"
 
 # CPython ends its messages with the line of its C source; PyPy has no such line to show.
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)")
+_PREFIX = re.compile(r"^_ssl\.c:\d+: ")
 # A socket's text names its module, descriptor and ports: no two are alike.
-_SOCKET = re.compile(r"<[\w.]*SSLSocket [^>]*>")
+_SOCKET = re.compile(r"<[\w.]*SSLSocket [^>]*>|<class '[\w.]*SSLSocket'>")
 # How an argument's type is refused is worded by each interpreter's argument parser, differently
 # from version to version: of such an error only the class is part of the contract.
 _PARSER = (TypeError, OverflowError, AttributeError)
@@ -34,8 +35,9 @@ class Outcome(NamedTuple):
 def plain(thing):
     """Return `thing` without source lines and socket addresses, inside tuples too."""
     if isinstance(thing, str):
-        thing = _EMBEDDED_NUL.sub("embedded NUL", thing)
-        return _SOCKET.sub("<SSLSocket>", _PLACE.sub("" if PYPY else " (_ssl.c:N)", thing))
+        thing = _PLACE.sub("" if PYPY else " (_ssl.c:N)", thing)
+        thing = _PREFIX.sub("" if PYPY else "_ssl.c:N: ", thing)
+        return _SOCKET.sub("<SSLSocket>", _EMBEDDED_NUL.sub("embedded NUL", thing))
     if isinstance(thing, tuple):
         return tuple(plain(part) for part in thing)
     return thing

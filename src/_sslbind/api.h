@@ -40,6 +40,7 @@ typedef struct sb_error {
     int verify_code;  /* X509_V_ERR_*, see X509_STORE_CTX_get_error(3) */
     int line;         /* where in our C source it was noticed */
     int want;         /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
+    int quiet;        /* with SB_ZERO_RETURN: we have not sent close_notify ourselves */
     double remaining; /* with SB_INTERRUPTED: seconds left, negative for no limit */
     char text[256];
 } sb_error;
@@ -290,13 +291,12 @@ int sb_conn_handshake(sb_conn *conn, double timeout, sb_error *err);
 /* Between 1 and cap bytes, as many whole records as have arrived and fit. */
 long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err);
 /* All of buf; returns len. A call that ended with SB_WANT_WRITE or SB_TIMEOUT must be repeated
- * with the same data, and goes on where it stopped: SSL_write_ex(3). */
-long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout,
+ * with the same data, and goes on where it stopped: SSL_write_ex(3). One that ended with
+ * SB_INTERRUPTED keeps other threads from writing until it is repeated with resume = 1, or
+ * given up with sb_conn_stop_writing(). */
+long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double timeout,
                         sb_error *err);
-/* All of buf, from *done on, which is kept up to date. The time limit starts anew with each
- * piece that the transport takes. */
-int sb_conn_sendall(sb_conn *conn, const char *buf, size_t len, size_t *done, double timeout,
-                    sb_error *err);
+void sb_conn_stop_writing(sb_conn *conn);
 /* Send close_notify and wait for the peer's. SSL_shutdown(3) */
 int sb_conn_shutdown(sb_conn *conn, double timeout, sb_error *err);
 

@@ -107,6 +107,7 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
     err->ssl_error = kind;
     switch (kind) {
     case SSL_ERROR_ZERO_RETURN:
+        err->quiet = SSL_get_shutdown(conn->ssl) == SSL_RECEIVED_SHUTDOWN;
         return SB_ZERO_RETURN;
     case SSL_ERROR_SYSCALL:
         return classify_syscall(conn, err);

@@ -71,24 +71,24 @@ struct sb_conn {
     sb_bio *in;
     sb_bio *out;
 
-    unsigned char header[5]; /* of the next record, header_len bytes of it */
+    unsigned char header[5]; /* of the next record: header_len bytes taken, or all peeked at */
     size_t header_len;
+    int peeked;
+    size_t arrived;   /* bytes that are known to wait, once something has been delivered */
     size_t body_left; /* of the record that OpenSSL is reading */
-    int body_is_data;
-
     size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
     size_t room;      /* bytes of the user's buffer that are left */
 
-    char *unsent; /* ciphertext the transport has not taken */
+    char *unsent; /* ciphertext that the transport has not taken */
     size_t unsent_pos;
     size_t unsent_len;
     size_t unsent_cap;
-    int collect; /* writes go to unsent, for sendall */
-    int retry_write; /* OpenSSL holds part of a write, which must be repeated */
+    int collect;    /* writes wait in unsent, for the whole of a batch */
+    int writing;    /* some thread is in a write, maybe waiting */
+    size_t written; /* bytes of the user's buffer that are encrypted, until all are sent */
 
     int io_errno;      /* of the last failing system call, 0: none */
     int at_eof;        /* the transport has ended */
-    int progress;      /* the transport took bytes in this turn */
 
     int late_status; /* a failure met behind data that was delivered: for the next read */
     sb_error late_error;

@@ -13,25 +13,26 @@
  *
  * Receiving
  *
- * One call returns as many whole records as have arrived and fit, yet never takes from the
- * kernel what select(2) should still report: a program that waits for readiness must not wait
- * while data, or the peer's close_notify, lies in here undelivered, and what follows
- * close_notify is not ours at all. OpenSSL asks for five bytes of header and then for just the
- * body (it does without read-ahead, SSL_CTX_set_read_ahead(3)). With the body of a data record
- * the header of the next is fetched in the same system call: half of the calls, no copy of our
- * own, and the body behind that header still makes the socket readable. Once something has
- * been delivered, the next record is begun only if its header says that it is data and fits
- * (may_begin_record()). Its outer type tells; in TLS 1.3, where an alert looks like data from
- * outside, a record of an alert's length is not begun either (RFC 8446 5.2, 6). If its body has
- * arrived in part, OpenSSL keeps that part, as it would for a plain SSL_read(), and the rest
- * makes the socket readable when it comes.
+ * One call returns as many whole records as have arrived and fit, yet takes nothing from the
+ * kernel that it does not deliver: a program that waits in select(2) must not wait while data,
+ * or the peer's close_notify, lies in here, and what follows close_notify is not ours at all.
+ * OpenSSL asks for the five bytes of a header and then for just the body (it does without
+ * read-ahead, SSL_CTX_set_read_ahead(3)), so transport_read() always knows where it is. As long
+ * as nothing has been delivered, OpenSSL gets whatever it asks for. After that the next header
+ * is only peeked at, and the record is begun, header and body in one system call, only if it is
+ * data, has arrived whole and fits (may_begin_record()). Its outer type tells what it is; in
+ * TLS 1.3, where an alert looks like data from outside, a record of an alert's length is not
+ * begun either (RFC 8446 5.2, 6).
  *
  * Sending
  *
- * sb_conn_write() passes each record through to send(2) and leaves what does not go to
- * OpenSSL's own retry rule: the caller repeats the call with the same data. sb_conn_sendall()
- * promises nothing to a caller that it fails, so it collects records and hands them to send(2)
- * in batches; what a timeout or a signal leaves of a batch is sent first by whatever comes next.
+ * OpenSSL's writes always succeed: what send(2) does not take waits in `unsent`, and an
+ * operation that sends is not done before that is empty. So OpenSSL never holds half a record,
+ * whatever operation comes next, it can begin by sending what waits, and several records can go
+ * in one system call. How much of the caller's buffer is encrypted already is kept in
+ * `written`, for after SB_WANT_WRITE or SB_TIMEOUT the call is repeated with the same data, as
+ * SSL_write(3) demands. Only one thread at a time is in a write, waiting included: the others
+ * wait as if the socket were full.
  */
 #include "internal.h"
 
@@ -39,6 +40,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -59,21 +61,11 @@ enum {
 
 /* ---------------------------------------------------------------- receiving */
 
-/* What recv(2) says, with EAGAIN apart: n > 0, 0 with at_eof set, or -1, and then io_errno is 0
- * if there is just nothing yet. */
+/* The result of a system call on the socket: n > 0, 0 with at_eof set, or -1, and then io_errno
+ * is 0 if there is just nothing yet. */
 static int
-take_from_socket(sb_conn *conn, char *buf, size_t len, size_t ahead)
+outcome(sb_conn *conn, ssize_t n)
 {
-    struct iovec parts[2] = {{buf, len}, {conn->header, ahead}};
-    struct msghdr message = {0};
-    ssize_t n;
-
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-    do
-        n = ahead > 0 ? recvmsg(conn->fd, &message, MSG_DONTWAIT)
-                      : recv(conn->fd, buf, len, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
     if (n == 0)
         conn->at_eof = 1;
     else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
@@ -82,14 +74,41 @@ take_from_socket(sb_conn *conn, char *buf, size_t len, size_t ahead)
 }
 
 static int
-take_from_memory(sb_conn *conn, char *buf, size_t len)
+take(sb_conn *conn, char *buf, size_t len)
 {
-    int n = (int)sb_bio_read(conn->in, buf, len);
+    ssize_t n;
 
-    if (n > 0)
-        return n;
-    conn->at_eof = sb_bio_eof(conn->in);
-    return conn->at_eof ? 0 : -1;
+    if (conn->fd < 0) {
+        if ((n = (ssize_t)sb_bio_read(conn->in, buf, len)) > 0)
+            return (int)n;
+        conn->at_eof = sb_bio_eof(conn->in);
+        return conn->at_eof ? 0 : -1;
+    }
+    do
+        n = recv(conn->fd, buf, len, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return outcome(conn, n);
+}
+
+/* A body together with its header, which was peeked at and all of which has arrived. */
+static int
+take_record(sb_conn *conn, char *buf, size_t len)
+{
+    unsigned char header[HEADER_LEN];
+    struct iovec parts[2] = {{header, HEADER_LEN}, {buf, len}};
+    struct msghdr message = {0};
+    ssize_t n;
+
+    message.msg_iov = parts;
+    message.msg_iovlen = 2;
+    do
+        n = recvmsg(conn->fd, &message, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n > 0 && n <= HEADER_LEN) {
+        conn->io_errno = EIO; /* somebody else reads from this socket */
+        return -1;
+    }
+    return outcome(conn, n > 0 ? n - HEADER_LEN : n);
 }
 
 /* How long the body is that a header announces. A client may begin with a hello in the format
@@ -104,58 +123,79 @@ body_length(const unsigned char header[HEADER_LEN])
     return (size_t)header[3] << 8 | header[4];
 }
 
-/* Is this a record that may carry data and certainly no alert? */
+/* Do so many bytes wait? The kernel is asked only when what it said last is used up. */
 static int
-is_data(sb_conn *conn)
+has_arrived(sb_conn *conn, size_t len)
 {
-    return conn->header[0] == SSL3_RT_APPLICATION_DATA &&
-           !(body_length(conn->header) == ALERT_13_LEN &&
-             SSL_version(conn->ssl) == TLS1_3_VERSION);
+    int n = 0;
+
+    if (conn->arrived < len)
+        conn->arrived = ioctl(conn->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+    return conn->arrived >= len;
+}
+
+static int
+peek_header(sb_conn *conn)
+{
+    ssize_t n;
+
+    if (conn->fd < 0) {
+        conn->arrived = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
+        return conn->arrived >= HEADER_LEN;
+    }
+    if (!conn->peeked) {
+        if (!has_arrived(conn, HEADER_LEN))
+            return 0;
+        do
+            n = recv(conn->fd, conn->header, HEADER_LEN, MSG_PEEK | MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+        conn->peeked = n == HEADER_LEN;
+    }
+    return conn->peeked;
 }
 
 /* May OpenSSL begin another record although this call has bytes to deliver already? */
 static int
 may_begin_record(sb_conn *conn)
 {
-    size_t ready = conn->header_len, plain;
+    size_t body, extra = 16; /* the least that a cipher adds: its tag */
 
-    if (conn->fd < 0)
-        ready = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
-    if (ready < HEADER_LEN || !is_data(conn))
+    if (!peek_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         return 0;
-    plain = body_length(conn->header);
-    if (conn->fd < 0 && ready < HEADER_LEN + plain)
+    body = body_length(conn->header);
+    if (conn->fd < 0 ? conn->arrived < HEADER_LEN + body : !has_arrived(conn, HEADER_LEN + body))
         return 0;
-    plain -= plain < 16 ? plain : 16; /* the least that a cipher adds: its tag */
-    if (SSL_version(conn->ssl) == TLS1_3_VERSION && plain > 0)
-        plain--; /* the inner content type */
-    return (plain < PLAIN_MAX ? plain : PLAIN_MAX) <= conn->room;
+    if (SSL_version(conn->ssl) == TLS1_3_VERSION) {
+        if (body == ALERT_13_LEN)
+            return 0;
+        extra++; /* the inner content type */
+    }
+    body -= body < extra ? body : extra;
+    return (body < PLAIN_MAX ? body : PLAIN_MAX) <= conn->room;
 }
 
 /* Hand over a header, once it is there whole. */
 static int
-read_header(sb_conn *conn, char *buf, size_t len)
+read_header(sb_conn *conn, char *buf)
 {
     int n;
 
-    if (conn->delivered > 0 && !may_begin_record(conn))
-        return -1;
-    if (len < HEADER_LEN) /* OpenSSL never asks for less; were it to, nothing could be tracked */
-        return -1;
-    while (conn->header_len < HEADER_LEN) {
-        char *rest = (char *)conn->header + conn->header_len;
-        size_t missing = HEADER_LEN - conn->header_len;
-
-        n = conn->fd < 0 ? take_from_memory(conn, rest, missing)
-                         : take_from_socket(conn, rest, missing, 0);
-        if (n <= 0)
-            return n;
-        conn->header_len += (size_t)n;
+    if (conn->delivered > 0) {
+        if (!may_begin_record(conn))
+            return -1;
+        if (conn->fd < 0)
+            (void)take(conn, (char *)conn->header, HEADER_LEN);
+    } else {
+        while (conn->header_len < HEADER_LEN) {
+            n = take(conn, (char *)conn->header + conn->header_len, HEADER_LEN - conn->header_len);
+            if (n <= 0)
+                return n;
+            conn->header_len += (size_t)n;
+        }
     }
-    memcpy(buf, conn->header, HEADER_LEN);
-    conn->body_left = body_length(conn->header);
-    conn->body_is_data = is_data(conn);
     conn->header_len = 0;
+    conn->body_left = body_length(conn->header);
+    memcpy(buf, conn->header, HEADER_LEN);
     return HEADER_LEN;
 }
 
@@ -163,20 +203,16 @@ read_header(sb_conn *conn, char *buf, size_t len)
 static int
 read_body(sb_conn *conn, char *buf, size_t len)
 {
-    size_t ahead = 0;
     int n;
 
     if (len > conn->body_left)
         len = conn->body_left;
-    if (len == conn->body_left && conn->body_is_data && conn->room > 0)
-        ahead = HEADER_LEN;
-    n = conn->fd < 0 ? take_from_memory(conn, buf, len) : take_from_socket(conn, buf, len, ahead);
+    n = conn->peeked ? take_record(conn, buf, len) : take(conn, buf, len);
     if (n <= 0)
         return n;
-    if ((size_t)n > len) {
-        conn->header_len = (size_t)n - len;
-        n = (int)len;
-    }
+    if (conn->delivered > 0)
+        conn->arrived -= (size_t)n + (conn->peeked ? HEADER_LEN : 0);
+    conn->peeked = 0;
     conn->body_left -= (size_t)n;
     return n;
 }
@@ -188,10 +224,10 @@ transport_read(BIO *bio, char *buf, int len)
     int n;
 
     BIO_clear_retry_flags(bio);
-    if (len <= 0)
-        return 0;
-    n = conn->body_left > 0 ? read_body(conn, buf, (size_t)len)
-                            : read_header(conn, buf, (size_t)len);
+    if (conn->body_left > 0)
+        n = len > 0 ? read_body(conn, buf, (size_t)len) : 0;
+    else
+        n = len >= HEADER_LEN ? read_header(conn, buf) : 0; /* OpenSSL never asks for less */
     if (n < 0 && conn->io_errno == 0)
         BIO_set_retry_read(bio);
     return n;
@@ -207,21 +243,19 @@ send_some(sb_conn *conn, const char *buf, size_t len)
     do
         n = send(conn->fd, buf, len < INT_MAX ? len : INT_MAX, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n > 0)
-        conn->progress = 1;
-    else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         conn->io_errno = errno;
     return (int)n;
 }
 
-/* Send what a batch left behind. Returns 1: nothing is left. */
+/* Send what waits. Returns 1: nothing is left. */
 static int
 flush(sb_conn *conn)
 {
-    while (conn->unsent_pos < conn->unsent_len) {
-        int n = send_some(conn, conn->unsent + conn->unsent_pos,
-                          conn->unsent_len - conn->unsent_pos);
+    int n;
 
+    while (conn->unsent_pos < conn->unsent_len) {
+        n = send_some(conn, conn->unsent + conn->unsent_pos, conn->unsent_len - conn->unsent_pos);
         if (n < 0)
             return 0;
         conn->unsent_pos += (size_t)n;
@@ -230,11 +264,18 @@ flush(sb_conn *conn)
     return 1;
 }
 
+/* What flush() could not send: whether it will, or why not. */
 static int
-collect(sb_conn *conn, const char *buf, size_t len)
+blocked(sb_conn *conn, sb_error *err)
+{
+    return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
+}
+
+static int
+keep_unsent(sb_conn *conn, const char *buf, size_t len)
 {
     size_t needed = conn->unsent_len + len;
-    size_t cap = BATCH + RECORD_MAX;
+    size_t cap = conn->collect ? BATCH + BATCH / PLAIN_MAX * RECORD_EXTRA : RECORD_MAX;
     char *moved;
 
     if (needed > conn->unsent_cap) {
@@ -242,21 +283,21 @@ collect(sb_conn *conn, const char *buf, size_t len)
             cap *= 2;
         if ((moved = realloc(conn->unsent, cap)) == NULL) {
             conn->io_errno = ENOMEM;
-            return -1;
+            return 0;
         }
         conn->unsent = moved;
         conn->unsent_cap = cap;
     }
     memcpy(conn->unsent + conn->unsent_len, buf, len);
     conn->unsent_len = needed;
-    return (int)len;
+    return 1;
 }
 
 static int
 transport_write(BIO *bio, const char *buf, int len)
 {
     sb_conn *conn = BIO_get_data(bio);
-    int n = -1;
+    int n = 0;
 
     BIO_clear_retry_flags(bio);
     if (len <= 0)
@@ -267,13 +308,16 @@ transport_write(BIO *bio, const char *buf, int len)
         conn->io_errno = ENOMEM;
         return -1;
     }
-    if (conn->collect)
-        return collect(conn, buf, (size_t)len);
-    if (flush(conn))
+    if (!conn->collect && conn->unsent_len == 0) {
         n = send_some(conn, buf, (size_t)len);
-    if (n < 0 && conn->io_errno == 0)
-        BIO_set_retry_write(bio);
-    return n;
+        if (n < 0 && conn->io_errno != 0)
+            return -1;
+        if (n < 0)
+            n = 0;
+    }
+    if (n < len && !keep_unsent(conn, buf + n, (size_t)(len - n)))
+        return -1;
+    return len;
 }
 
 /* ---------------------------------------------------------------- the transport's BIO */
@@ -347,7 +391,8 @@ end_turn(sb_conn *conn)
 {
     conn->delivered = 0;
     conn->room = 0;
-    conn->collect = 0;
+    conn->peeked = 0;
+    conn->arrived = 0;
     if (conn->unsent != NULL && conn->unsent_len == 0) {
         free(conn->unsent);
         conn->unsent = NULL;
@@ -412,7 +457,7 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
 
     if (conn->closed)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
-    conn->io_errno = conn->at_eof = conn->progress = 0;
+    conn->io_errno = conn->at_eof = 0;
     ERR_clear_error();
     status = step(conn, arg, err);
     end_turn(conn);
@@ -423,21 +468,20 @@ static int
 run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 {
     int64_t deadline = 0;
-    int status, want, progress;
+    int status, want;
     short events;
 
     for (;;) {
         if ((status = sb_conn_enter(conn, err)) != SB_OK)
             return status;
         want = turn(conn, step, arg, err);
-        progress = conn->progress;
         events = want == SB_WANT_READ ? POLLIN : POLLOUT;
         if (conn->unsent != NULL)
             events |= POLLOUT;
         sb_conn_leave(conn);
         if ((want != SB_WANT_READ && want != SB_WANT_WRITE) || timeout == 0 || conn->fd < 0)
             return want;
-        if (deadline == 0 || progress)
+        if (deadline == 0)
             deadline = deadline_after(timeout);
         if ((status = wait_until_ready(conn->fd, events, deadline, err)) != SB_OK) {
             err->want = want;
@@ -454,8 +498,11 @@ handshake_step(sb_conn *conn, void *arg, sb_error *err)
     int ret;
 
     (void)arg;
-    ret = SSL_do_handshake(conn->ssl);
-    return ret == 1 ? SB_OK : sb_classify(conn, ret, err, __LINE__);
+    if (!flush(conn))
+        return blocked(conn, err);
+    if ((ret = SSL_do_handshake(conn->ssl)) != 1)
+        return sb_classify(conn, ret, err, __LINE__);
+    return flush(conn) ? SB_OK : blocked(conn, err);
 }
 
 int
@@ -470,38 +517,41 @@ typedef struct read_args {
     size_t done;
 } read_args;
 
+/* A failure behind data that is delivered: the next read meets it. */
+static int
+postpone(sb_conn *conn, int status, const sb_error *err)
+{
+    if (status != SB_WANT_READ && status != SB_WANT_WRITE) {
+        conn->late_status = status;
+        conn->late_error = *err;
+    }
+    return SB_OK;
+}
+
 static int
 read_step(sb_conn *conn, void *arg, sb_error *err)
 {
     read_args *args = arg;
     size_t n;
-    int ret, status = SB_OK;
+    int ret, status;
 
-    if (conn->late_status != SB_OK) {
-        status = conn->late_status;
+    if ((status = conn->late_status) != SB_OK) {
         conn->late_status = SB_OK;
         *err = conn->late_error;
         return status;
     }
-    if (conn->unsent != NULL)
-        flush(conn); /* if it does not all go now, the wait below watches for that too */
+    flush(conn); /* the peer may be waiting for it; if it does not go now, the wait is for both */
+    conn->io_errno = 0;
     conn->room = args->cap;
     do {
-        n = 0;
         ret = SSL_read_ex(conn->ssl, args->buf + args->done, args->cap - args->done, &n);
         if (ret != 1) {
             status = sb_classify(conn, ret, err, __LINE__);
-            break;
+            return args->done > 0 ? postpone(conn, status, err) : status;
         }
         conn->delivered = args->done += n;
         conn->room = args->cap - args->done;
     } while (conn->room > 0 && may_begin_record(conn));
-    if (args->done == 0 || status == SB_OK)
-        return status;
-    if (status != SB_WANT_READ && status != SB_WANT_WRITE) {
-        conn->late_status = status;
-        conn->late_error = *err;
-    }
     return SB_OK;
 }
 
@@ -517,67 +567,62 @@ sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err
 typedef struct write_args {
     const char *buf;
     size_t len;
-    size_t done;
+    int is_writer; /* this call has its turn among the threads that write */
 } write_args;
 
+/* Batch after batch; a single record needs no collecting. */
 static int
 write_step(sb_conn *conn, void *arg, sb_error *err)
-{
-    write_args *args = arg;
-    int ret;
-
-    if (conn->fd < 0)
-        sb_bio_reserve(conn->out, args->len + (args->len / PLAIN_MAX + 1) * RECORD_EXTRA);
-    ret = SSL_write_ex(conn->ssl, args->buf, args->len, &args->done);
-
-    conn->retry_write = ret != 1;
-    return ret == 1 ? SB_OK : sb_classify(conn, ret, err, __LINE__);
-}
-
-long long
-sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *err)
-{
-    write_args args = {buf, len, 0};
-    int status = run(conn, write_step, &args, timeout, err);
-
-    return status == SB_OK ? (long long)args.done : status;
-}
-
-/* Batch after batch, beginning with what is left of the last one. A single record needs no
- * collecting, and a write that OpenSSL is in the middle of must be offered whole again. */
-static int
-sendall_step(sb_conn *conn, void *arg, sb_error *err)
 {
     write_args *args = arg;
     size_t n, left;
     int ret;
 
-    for (;;) {
-        if (!flush(conn))
-            return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
-        if ((left = args->len - args->done) == 0)
-            return SB_OK;
-        conn->collect = conn->fd >= 0 && left > PLAIN_MAX && !conn->retry_write;
-        if (conn->collect && left > BATCH)
-            left = BATCH;
-        ret = SSL_write_ex(conn->ssl, args->buf + args->done, left, &n);
+    if (conn->writing && !args->is_writer)
+        return SB_WANT_WRITE;
+    conn->writing = args->is_writer = 1;
+    if (!flush(conn))
+        return blocked(conn, err);
+    if (args->len < conn->written)
+        return SB_FAIL(err, SB_BAD_ARG, "bad length");
+    if (conn->fd < 0)
+        sb_bio_reserve(conn->out, args->len + (args->len / PLAIN_MAX + 1) * RECORD_EXTRA);
+    do {
+        left = args->len - conn->written;
+        if (conn->fd >= 0 && left > PLAIN_MAX) {
+            conn->collect = 1;
+            left = left < BATCH ? left : BATCH;
+        }
+        ret = SSL_write_ex(conn->ssl, args->buf + conn->written, left, &n);
         conn->collect = 0;
-        conn->retry_write = ret != 1;
         if (ret != 1)
             return sb_classify(conn, ret, err, __LINE__);
-        args->done += n;
-    }
+        conn->written += n;
+        if (!flush(conn))
+            return blocked(conn, err);
+    } while (conn->written < args->len);
+    conn->written = 0;
+    return SB_OK;
 }
 
-int
-sb_conn_sendall(sb_conn *conn, const char *buf, size_t len, size_t *done, double timeout,
-                sb_error *err)
+long long
+sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double timeout,
+              sb_error *err)
 {
-    write_args args = {buf, len, *done};
-    int status = run(conn, sendall_step, &args, timeout, err);
+    write_args args = {buf, len, resume};
+    int status = run(conn, write_step, &args, timeout, err);
 
-    *done = args.done;
-    return status;
+    if (status != SB_INTERRUPTED && args.is_writer)
+        sb_conn_stop_writing(conn);
+    return status == SB_OK ? (long long)len : status;
+}
+
+void
+sb_conn_stop_writing(sb_conn *conn)
+{
+    pthread_mutex_lock(&conn->lock);
+    conn->writing = 0;
+    pthread_mutex_unlock(&conn->lock);
 }
 
 /* SSL_shutdown() answers 0 once close_notify is sent; the second call waits for the peer's.
@@ -589,11 +634,12 @@ shutdown_step(sb_conn *conn, void *arg, sb_error *err)
 
     (void)arg;
     if (!flush(conn))
-        return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
-    ret = SSL_shutdown(conn->ssl);
-    if (ret == 0)
+        return blocked(conn, err);
+    if ((ret = SSL_shutdown(conn->ssl)) == 0)
         ret = SSL_shutdown(conn->ssl);
-    return ret >= 0 ? SB_OK : sb_classify(conn, ret, err, __LINE__);
+    if (ret < 0)
+        return sb_classify(conn, ret, err, __LINE__);
+    return flush(conn) ? SB_OK : blocked(conn, err);
 }
 
 int
