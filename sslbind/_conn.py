@@ -15,7 +15,7 @@ from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, fold, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
-from ._ffi import INTERRUPTED, REFCOUNTED, ffi, lib
+from ._ffi import INTERRUPTED, REFCOUNTED, ZERO_RETURN, ffi, lib
 from ._hooks import Hooks
 from ._session import SSLSession
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
 _small_buffers: list[Any] = []
 _large_buffers: list[Any] = []
+
+# The copy is most of what a small read costs in Python; each interpreter has its faster way.
+_copy_out = ffi.unpack if REFCOUNTED else lambda scratch, count: ffi.buffer(scratch, count)[:]
+_c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
@@ -127,8 +131,7 @@ class _SSLSocket:
         except IndexError:
             scratch = _ffi.new_unset("char[]", cap)
         try:
-            count = self._read(scratch, size)
-            return ffi.buffer(scratch, count)[:]
+            return _copy_out(scratch, self._read(scratch, size))
         finally:
             buffers.append(scratch)
 
@@ -148,20 +151,20 @@ class _SSLSocket:
         return self._read(target, size)
 
     def _read(self, target: Any, size: int) -> int:
-        timeout = self._timeout()
         err = self._read_err
         if self._pump is not None:
             self._pump.fill()
-        count: int = lib.sb_conn_read(self._c_conn, target, size, timeout, err)
+        timeout = 0.0 if self._sock is None else self._timeout()
+        count: int = _c_read(self._c_conn, target, size, timeout, err)
         while count == INTERRUPTED:
-            count = lib.sb_conn_read(self._c_conn, target, size, err.remaining, err)
+            count = _c_read(self._c_conn, target, size, err.remaining, err)
         if self._pump is not None:
             self._pump.drain()
-        if count > 0 and self._hooks.pending is None:
-            return count
-        if count == _ffi.ZERO_RETURN and err.quiet and self._hooks.pending is None:
-            return 0
-        raise self._error(count, err, "read")
+        if count <= 0 or self._hooks.pending is not None:
+            if count != ZERO_RETURN or not err.quiet or self._hooks.pending is not None:
+                raise self._error(count, err, "read")
+            count = 0
+        return count
 
     def write(self, b: Any, /) -> int:
         """Send `b` and return its length; after SSLWantWriteError repeat with the same data.
@@ -173,11 +176,11 @@ class _SSLSocket:
         else:
             view = as_view(b)
             data, size = ffi.from_buffer(view), view.nbytes
-        timeout = self._timeout()
         err = self._write_err
         if self._pump is not None:
             self._pump.fill()
-        count: int = lib.sb_conn_write(self._c_conn, data, size, False, timeout, err)
+        timeout = 0.0 if self._sock is None else self._timeout()
+        count: int = _c_write(self._c_conn, data, size, False, timeout, err)
         if count == INTERRUPTED:
             count = self._resume_write(data, size, err)
         if self._pump is not None:
@@ -191,7 +194,7 @@ class _SSLSocket:
         count = INTERRUPTED
         try:
             while count == INTERRUPTED:
-                count = lib.sb_conn_write(self._c_conn, data, size, True, err.remaining, err)
+                count = _c_write(self._c_conn, data, size, True, err.remaining, err)
         finally:
             if count == INTERRUPTED:
                 lib.sb_conn_stop_writing(self._c_conn)
