@@ -172,10 +172,12 @@ class _SSLSocket:
         See: SSL_write_ex(3).
         """
         if isinstance(b, bytes):
-            data, size = b, len(b)
-        else:
-            view = as_view(b)
-            data, size = ffi.from_buffer(view), view.nbytes
+            return self._write_with_length(b, len(b))
+        view = as_view(b)
+        return self._write_with_length(ffi.from_buffer(view), view.nbytes)
+
+    def _write_with_length(self, data: Any, size: int) -> int:
+        """Send `size` bytes from bytes or from a ``char *``; PyPy's ``Lib/ssl.py`` calls it too."""
         err = self._write_err
         if self._pump is not None:
             self._pump.fill()

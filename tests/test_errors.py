@@ -47,7 +47,7 @@ OLD_EOF = sys.version_info < (3, 12, 3)
 
 # Refused, or worded, by every CPython from 3.10 on as we do it; by 3.9 not yet.
 NEW_IN_310 = ("minimum 17", "maximum 0", "session_stats set", "shared_ciphers", "-1", "99")
-NEW_IN_310 += ("SSLv2", "SSLv3", "18")
+NEW_IN_310 += ("SSLv2", "SSLv3", "18", "send nothing")
 
 
 def need_oracle(name: str) -> None:
@@ -918,7 +918,7 @@ def test_wrong_time(name, state, pki):
             told = outcome(OPERATIONS[name], sock)
             if told.error or name not in PRIVATE:
                 return told
-            return type(told.value).__name__
+            return told.value is not None
         finally:
             sock.close()
             other.close()
