@@ -22,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 SOURCE = Path("src") / "_sslbind"
 #: Libraries of ERR_LIB_* that have a name in an error but no reasons of their own.
 LIBS_WITHOUT_REASONS = (
-    "NONE SYS BUF DSO ECDSA ECDH FIPS HMAC KDF SM2 PROP USER OFFSET MASK".split()
+    *("NONE", "SYS", "BUF", "DSO", "ECDSA", "ECDH", "FIPS", "HMAC", "KDF", "SM2", "PROP", "USER"),
+    *("OFFSET", "MASK"),
 )
 NO_HEADERS = (
     "sslbind needs the headers of OpenSSL 3.0 or newer and a C compiler: install libssl-dev "
@@ -45,8 +46,7 @@ def guarded(macro: str, row: str) -> str:
 def tables() -> str:
     """Return the C text of the tables that the data files stand for."""
     constants = "".join(
-        guarded(macro, f'{{"{name}", (long long){macro}}}')
-        for name, macro in rows("constants.txt")
+        guarded(macro, f'{{"{name}", (long long){macro}}}') for name, macro in rows("constants.txt")
     )
     reasons = rows("reasons.txt")
     reason_rows = "".join(
@@ -90,17 +90,18 @@ def pkg_config(*args: str) -> list[str]:
 
 
 def find_static(name: str, directories: list[str]) -> str:
-    """Return the path of a static library."""
-    for directory in directories:
-        path = Path(directory) / f"lib{name}.a"
-        if path.exists():
-            return str(path)
+    """Return the path of a static library, from the compiler's places if there are no others."""
     compiler = shlex.split(os.environ.get("CC", "cc"))
-    answer = subprocess.run(
-        [*compiler, f"-print-file-name=lib{name}.a"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    if os.path.isabs(answer) and os.path.exists(answer):
-        return answer
+    question = [*compiler, f"-print-file-name=lib{name}.a"]
+    if directories:
+        found = [str(Path(directory) / f"lib{name}.a") for directory in directories]
+    else:
+        found = [
+            subprocess.run(question, capture_output=True, text=True, check=False).stdout.strip()
+        ]
+    for path in found:
+        if os.path.isabs(path) and os.path.exists(path):
+            return path
     raise SystemExit(f"SSLBIND_OPENSSL_STATIC=1: no lib{name}.a in {directories or 'any path'}")
 
 
@@ -114,7 +115,7 @@ def static_options(directories: list[str], options: dict[str, list[str]]) -> Non
     options["extra_objects"] = archives
     options["extra_link_args"] += ["-Wl,--exclude-libs,ALL", "-Wl,-Bsymbolic"]
     # What the archives need themselves (zlib, zstd, ...), but not they once more.
-    private = [flag for flag in pkg_config("--libs-only-l", "--static")]
+    private = pkg_config("--libs-only-l", "--static")
     options["extra_link_args"] += [f for f in private if f not in ("-lssl", "-lcrypto")]
     options["extra_link_args"] += ["-ldl", "-lpthread"]
 
@@ -133,6 +134,10 @@ def openssl_options() -> dict[str, list[str]]:
     static = os.environ.get("SSLBIND_OPENSSL_STATIC", "") not in ("", "0")
     if prefix:
         root = Path(prefix).resolve()
+        if not (root / "include" / "openssl" / "ssl.h").exists():
+            raise SystemExit(
+                f"SSLBIND_OPENSSL_DIR: {root} has no include/openssl/ssl.h. {NO_HEADERS}"
+            )
         directories = [str(d) for d in (root / "lib64", root / "lib") if d.is_dir()]
         options["include_dirs"] = [str(root / "include")]
         options["library_dirs"] = directories

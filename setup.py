@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -11,11 +10,19 @@ from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from build_ffi import NO_HEADERS  # noqa: E402
+from build_ffi import NO_HEADERS
 
 
 class BuildExt(build_ext):
-    """Say what to install, in one sentence, where OpenSSL's headers are missing."""
+    """Build into the source tree too, and say what to install where headers are missing."""
+
+    def run(self):
+        self.force = True  # an older build may have used other options of build_ffi.py
+        super().run()
+        # In a clone, `python -m sslbind` and `python -m pytest` import the clone's package, not
+        # the installed one: without its extension they would fail after `pip install .`.
+        if not self.inplace:
+            self.copy_extensions_to_source()
 
     def build_extension(self, ext):
         probe = Path(self.build_temp) / "probe_openssl.c"
@@ -27,7 +34,7 @@ class BuildExt(build_ext):
         try:
             self.compiler.compile(
                 [str(probe)],
-                output_dir=os.sep,
+                output_dir=self.build_temp,
                 include_dirs=ext.include_dirs,
                 extra_postargs=ext.extra_compile_args,
             )
@@ -40,6 +47,8 @@ class BuildExt(build_ext):
 abi3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setup(
+    # pyproject.toml spells it as a table for setuptools before 77, and as a string ever after.
+    license="MIT",
     cffi_modules=["build_ffi.py:ffibuilder"],
     cmdclass={"build_ext": BuildExt},
     options={"bdist_wheel": {"py_limited_api": "cp39"}} if abi3 else {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from . import _errors, _ffi
@@ -30,10 +31,13 @@ class MemoryBIO:
         """Is the buffer empty, and will nothing be written to it any more?"""
         return bool(lib.sb_bio_eof(self._c_bio))
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Take up to `size` bytes, all of them if it is negative or None; b"" if there are none."""
+    def read(self, size: int = -1, /) -> bytes:
+        """Take up to `size` bytes, all of them if it is negative; b"" if there are none."""
         pending = lib.sb_bio_pending(self._c_bio)
-        if size is not None and 0 <= size < pending:
+        size = operator.index(size)
+        if not -0x80000000 <= size <= 0x7FFFFFFF:
+            raise OverflowError("signed integer is out of range for a C int")
+        if 0 <= size < pending:
             pending = size
         if not pending:
             return b""

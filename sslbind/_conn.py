@@ -8,6 +8,7 @@ that is left.
 from __future__ import annotations
 
 import _socket
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, fold, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
-from ._ffi import INTERRUPTED, REFCOUNTED, ZERO_RETURN, ffi, lib
+from ._ffi import INTERRUPTED, REFCOUNTED, WANT_READ, ZERO_RETURN, ffi, lib
 from ._hooks import Hooks
 from ._session import SSLSession
 
@@ -36,6 +37,17 @@ _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
 
+# Each call has an error record of its own, or a signal handler's call would overwrite it.
+_records: list[Any] = []
+
+
+def _take_record() -> Any:
+    try:
+        return _records.pop()
+    except IndexError:
+        return _errors.new_record()
+
+
 #: A rough size of an SSL, for PyPy's collector.
 _SSL_SIZE = 20_000
 
@@ -50,10 +62,8 @@ class _SSLSocket:
         "_hooks",
         "_owner",
         "_pump",
-        "_read_err",
         "_server_hostname",
         "_sock",
-        "_write_err",
     )
 
     _c_conn: Any
@@ -95,19 +105,24 @@ class _SSLSocket:
     def shutdown(self) -> Any:
         """Send close_notify and wait for the peer's; return the socket. SSL_shutdown(3)."""
         self._run(lib.sb_conn_shutdown, "shutdown")
+        if self._pump is not None:
+            self._pump.give_back()
         return self._sock() if self._sock is not None else None
 
     def _run(self, call: Any, doing: str) -> None:
         timeout = self._timeout()
-        err = self._read_err
-        if self._pump is not None:
-            self._pump.fill()
-        while (status := call(self._c_conn, timeout, err)) == INTERRUPTED:
-            timeout = err.remaining
-        if self._pump is not None:
-            self._pump.drain()
-        if status < 0 or self._hooks.pending is not None:
-            raise self._error(status, err, doing)
+        err = _take_record()
+        try:
+            if self._pump is not None:
+                self._pump.fill()
+            while (status := call(self._c_conn, timeout, err)) == INTERRUPTED:
+                timeout = err.remaining
+            if self._pump is not None:
+                self._pump.drain()
+            if status < 0 or self._hooks.pending is not None:
+                raise self._error(status, err, doing)
+        finally:
+            _records.append(err)
 
     def read(self, size: int, buffer: Any = None, /) -> Any:
         """Return up to `size` bytes, or put them into `buffer` and return how many.
@@ -143,28 +158,32 @@ class _SSLSocket:
                 f"read() argument 2 must be read-write bytes-like object, "
                 f"not {type(buffer).__name__}"
             ) from exc
-        cap = len(target)
-        if not 0 < size <= cap:
-            size = cap
-        if size == 0:
-            return 0
-        return self._read(target, size)
+        try:
+            cap = len(target)
+            if not 0 < size <= cap:
+                size = cap
+            return self._read(target, size) if size else 0
+        finally:
+            ffi.release(target)  # or a traceback would keep the buffer from being resized
 
     def _read(self, target: Any, size: int) -> int:
-        err = self._read_err
-        if self._pump is not None:
-            self._pump.fill()
         timeout = 0.0 if self._sock is None else self._timeout()
-        count: int = _c_read(self._c_conn, target, size, timeout, err)
-        while count == INTERRUPTED:
-            count = _c_read(self._c_conn, target, size, err.remaining, err)
-        if self._pump is not None:
-            self._pump.drain()
-        if count <= 0 or self._hooks.pending is not None:
-            if count != ZERO_RETURN or not err.quiet or self._hooks.pending is not None:
-                raise self._error(count, err, "read")
-            count = 0
-        return count
+        err = _take_record()
+        try:
+            if self._pump is not None:
+                self._pump.fill()
+            count: int = _c_read(self._c_conn, target, size, timeout, err)
+            while count == INTERRUPTED:
+                count = _c_read(self._c_conn, target, size, err.remaining, err)
+            if self._pump is not None:
+                self._pump.drain()
+            if count <= 0 or self._hooks.pending is not None:
+                if count != ZERO_RETURN or not err.quiet or self._hooks.pending is not None:
+                    raise self._error(count, err, "read")
+                count = 0
+            return count
+        finally:
+            _records.append(err)
 
     def write(self, b: Any, /) -> int:
         """Send `b` and return its length; after SSLWantWriteError repeat with the same data.
@@ -173,45 +192,41 @@ class _SSLSocket:
         """
         if isinstance(b, bytes):
             return self._write_with_length(b, len(b))
-        view = as_view(b)
-        return self._write_with_length(ffi.from_buffer(view), view.nbytes)
+        with as_view(b) as view, ffi.from_buffer(view) as data:
+            return self._write_with_length(data, view.nbytes)
 
     def _write_with_length(self, data: Any, size: int) -> int:
         """Send `size` bytes from bytes or from a ``char *``; PyPy's ``Lib/ssl.py`` calls it too."""
-        err = self._write_err
-        if self._pump is not None:
-            self._pump.fill()
         timeout = 0.0 if self._sock is None else self._timeout()
-        count: int = _c_write(self._c_conn, data, size, False, timeout, err)
-        if count == INTERRUPTED:
-            count = self._resume_write(data, size, err)
-        if self._pump is not None:
-            self._pump.drain()
-        if count < 0 or self._hooks.pending is not None:
-            raise self._error(count, err, "write")
-        return count
-
-    def _resume_write(self, data: Any, size: int, err: Any) -> int:
-        """Go on after EINTR, unless a signal handler raises: then let other threads write."""
-        count = INTERRUPTED
+        err = _take_record()
+        count: int = INTERRUPTED
         try:
+            count = _c_write(self._c_conn, data, size, False, timeout, err)
             while count == INTERRUPTED:
                 count = _c_write(self._c_conn, data, size, True, err.remaining, err)
+            if self._pump is not None:
+                if count == WANT_READ and self._pump.fill():
+                    count = _c_write(self._c_conn, data, size, False, timeout, err)
+                self._pump.drain()
+            if count < 0 or self._hooks.pending is not None:
+                raise self._error(count, err, "write")
+            return count
         finally:
-            if count == INTERRUPTED:
+            if count == INTERRUPTED:  # a signal handler raised: let other threads write
                 lib.sb_conn_stop_writing(self._c_conn)
-        return count
+            _records.append(err)
 
     def pending(self) -> int:
         """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
         return int(lib.sb_conn_pending(self._c_conn))
 
-    def _close(self) -> None:
+    def _close(self, end: bool = True) -> None:
         """Let no operation, of any thread, touch the descriptor any more.
 
-        Where objects live until a collection, the TLS state is freed as well.
+        Where objects live until a collection, the TLS state is freed as well. With `end` the
+        descriptor will be closed: threads that wait for it are woken.
         """
-        lib.sb_conn_close(self._c_conn, not REFCOUNTED)
+        lib.sb_conn_close(self._c_conn, end, not REFCOUNTED)
 
     def sendfile(self, fd: int, offset: int, size: int, flags: int = 0, /) -> int:
         """Send part of a file through kernel TLS, which this connection does not use."""
@@ -405,8 +420,9 @@ _SSLSocket.__module__ = "_ssl"
 class _Pump:
     """Moves bytes between buffers of another module's MemoryBIO class and our own.
 
-    asyncio, trio and others make stdlib's MemoryBIO and hand it to our wrap_bio(). Only what
-    one operation needs is not known before it: everything is taken over before each.
+    asyncio, trio and others make stdlib's MemoryBIO and hand it to our wrap_bio(). What an
+    operation needs is not known before it, so all that is there is taken over before it, and
+    what is left at the end of TLS is given back.
     """
 
     def __init__(self, incoming: Any, outgoing: Any) -> None:
@@ -414,16 +430,30 @@ class _Pump:
         self.outgoing = outgoing
         self.own_in = MemoryBIO()
         self.own_out = MemoryBIO()
+        self.order = threading.Lock()
 
-    def fill(self) -> None:
-        if self.incoming.pending:
-            self.own_in.write(self.incoming.read())
-        if self.incoming.eof and not self.own_in._ended:
-            self.own_in.write_eof()
+    def fill(self) -> bool:
+        """Take over what came in; return whether there was anything."""
+        with self.order:
+            data = self.incoming.read()
+            if data:
+                self.own_in.write(data)
+            ended = self.incoming.eof and not self.own_in._ended
+            if ended:
+                self.own_in.write_eof()
+        return bool(data) or ended
 
     def drain(self) -> None:
-        if self.own_out.pending:
-            self.outgoing.write(self.own_out.read())
+        """Hand over what is to go out."""
+        with self.order:
+            if self.own_out.pending:
+                self.outgoing.write(self.own_out.read())
+
+    def give_back(self) -> None:
+        """Return what came behind the peer's close_notify, unless the end was marked already."""
+        with self.order:
+            if self.own_in.pending and not self.own_in._ended:
+                self.incoming.write(self.own_in.read() + self.incoming.read())
 
 
 def _hostname(value: str | bytes | None) -> bytes | None:
@@ -465,8 +495,6 @@ def make_connection(
     self._context = ctx
     self._owner = self._sock = self._pump = None
     self._server_hostname = None if host is None else host.decode("ascii")
-    self._read_err = _errors.new_record()
-    self._write_err = _errors.new_record()
     self._hooks = Hooks(self)
     fd, c_in, c_out = -1, ffi.NULL, ffi.NULL
     if sock is not None:

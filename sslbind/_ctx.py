@@ -405,7 +405,7 @@ class _SSLContext:
         raw = os.fsencode(name)
         status, err = self._try(lib.sb_ctx_set_ecdh_curve, _ffi.c_string(raw))
         if status == _ffi.BAD_ARG:
-            raise ValueError(f"unknown elliptic curve name {os.fsdecode(raw)!r}")
+            raise ValueError(f"unknown elliptic curve name {name!r}")
         _errors.check(status, err)
 
     def load_dh_params(self, path: _ffi.Path, /) -> None:

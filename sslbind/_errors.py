@@ -171,7 +171,8 @@ def make(
     if status == _ffi.WANT_WRITE:
         return _want(SSLWantWriteError, SSL_ERROR_WANT_WRITE, err, "write")
     if status == _ffi.TIMEOUT:
-        return Timeout(f"The {doing} operation timed out")
+        position = f"_ssl.c:{err.line}: " if doing == "handshake" else ""
+        return Timeout(f"{position}The {doing} operation timed out")
     if status == _ffi.ZERO_RETURN:
         return _make(
             SSLZeroReturnError, SSL_ERROR_ZERO_RETURN, err, _TEXTS[SSL_ERROR_ZERO_RETURN]
@@ -189,7 +190,9 @@ def make(
     if status == _ffi.CLOSED:
         return SSLError("Underlying socket has been closed.")
     if status in (_ffi.FAILED, _ffi.BAD_ARG):
-        what = _ffi.text(err.text) or _TEXTS.get(err.ssl_error, "unknown error")
+        what = _ffi.text(err.text) or "unknown error"
+        if not err.code:
+            what = _ffi.text(err.text) or _TEXTS.get(err.ssl_error, what)
         return _make(SSLError, err.ssl_error or err.reason, err, what)
     return _make(SSLError, SSL_ERROR_INVALID_ERROR_CODE, err, "Invalid error code")
 

@@ -540,12 +540,16 @@ class SSLSocket(SocketBase):
         See: SSL_do_handshake(3).
         """
         self._check_connected()
+        sslobj = self._sslobj
+        if sslobj is None:
+            self.settimeout(self.gettimeout())  # a closed socket says so by itself
+            raise ValueError("No SSL wrapper around " + str(self))
         if not block or self.gettimeout() != 0.0:
-            self._sslobj.do_handshake()  # type: ignore[union-attr]
+            sslobj.do_handshake()
             return
         self.settimeout(None)
         try:
-            self._sslobj.do_handshake()  # type: ignore[union-attr]
+            sslobj.do_handshake()
         finally:
             self.settimeout(0.0)
 
@@ -569,7 +573,7 @@ class SSLSocket(SocketBase):
                 if self.do_handshake_on_connect:
                     self.do_handshake()
         except (OSError, ValueError):
-            self._sslobj = None
+            self._end_operations(end=False)
             raise
         return status if connect_ex else None
 
@@ -647,13 +651,13 @@ class SSLSocket(SocketBase):
             raise ValueError("No SSL wrapper around " + str(self))
         sslobj.verify_client_post_handshake()
 
-    def _end_operations(self) -> None:
+    def _end_operations(self, end: bool = True) -> None:
         """Stop what other threads do on the descriptor, before its number can be used again."""
         retired = self._retired() if self._retired is not None else None
         sslobj, self._sslobj = self._sslobj, None
         for conn in (sslobj, retired):
             if conn is not None:
-                conn._close()
+                conn._close(end)
 
     def _real_close(self) -> None:
         self._end_operations()
@@ -661,5 +665,5 @@ class SSLSocket(SocketBase):
 
     def detach(self) -> int:
         """Give the file descriptor away, unclosed, and return it; TLS ends without a farewell."""
-        self._end_operations()
+        self._end_operations(end=False)
         return _plain.detach(self)

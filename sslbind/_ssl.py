@@ -89,6 +89,8 @@ def RAND_add(string: Any, entropy: float, /) -> None:
     See: RAND_add(3).
     """
     raw = string.encode() if isinstance(string, str) else bytes(as_view(string))
+    if isinstance(entropy, (str, bytes, bytearray)):
+        raise TypeError(f"must be real number, not {type(entropy).__name__}")
     size = float(entropy)
     for start in range(0, len(raw), 0x7FFFFFFF):
         piece = raw[start : start + 0x7FFFFFFF]

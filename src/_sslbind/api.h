@@ -196,7 +196,7 @@ int sb_ctx_set_psk_client(sb_ctx *ctx, int on, sb_error *err);
 int sb_ctx_set_psk_server(sb_ctx *ctx, int on, const char *hint, sb_error *err);
 
 /* Write key log lines (SSL_CTX_set_keylog_callback(3)) to a descriptor that the context owns
- * from now on; -1 stops it and closes the one before. */
+ * from now on; -1 stops it. */
 void sb_ctx_set_keylog(sb_ctx *ctx, int fd);
 
 /* Session cache figures, in the order of sslbind._ctx.SESSION_STATS. SSL_CTX_sess_number(3) */
@@ -282,8 +282,10 @@ sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_
 void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */
 
 /* No operation, running or later, touches the descriptor once this has returned; they end with
- * SB_CLOSED. With `release` the TLS state is freed as soon as no operation is running. */
-void sb_conn_close(sb_conn *conn, int release);
+ * SB_CLOSED. end: the descriptor is about to be closed; where a thread waits for the socket,
+ * the connection is shut down to wake it. With `release` the TLS state is freed as soon as no
+ * operation is running. */
+void sb_conn_close(sb_conn *conn, int end, int release);
 
 /* The four operations. timeout: seconds; 0 never waits, negative waits without limit.
  * They wait in poll(2) and hold no lock meanwhile. */

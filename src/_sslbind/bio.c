@@ -20,29 +20,31 @@ sb_bio_new(void)
         free(bio);
         return NULL;
     }
-    bio->refs = 1;
+    atomic_init(&bio->refs, 1);
+    atomic_init(&bio->generation, sb_generation());
     return bio;
+}
+
+static void
+lock(sb_bio *bio)
+{
+    if (sb_generation_changed(&bio->generation)) {
+        sb_mutex_init(&bio->lock);
+        sb_generation_done(&bio->generation);
+    }
+    pthread_mutex_lock(&bio->lock);
 }
 
 void
 sb_bio_up_ref(sb_bio *bio)
 {
-    pthread_mutex_lock(&bio->lock);
-    bio->refs++;
-    pthread_mutex_unlock(&bio->lock);
+    atomic_fetch_add(&bio->refs, 1);
 }
 
 void
 sb_bio_free(sb_bio *bio)
 {
-    int refs;
-
-    if (bio == NULL)
-        return;
-    pthread_mutex_lock(&bio->lock);
-    refs = --bio->refs;
-    pthread_mutex_unlock(&bio->lock);
-    if (refs > 0)
+    if (bio == NULL || atomic_fetch_sub(&bio->refs, 1) > 1)
         return;
     pthread_mutex_destroy(&bio->lock);
     free(bio->buf);
@@ -85,7 +87,7 @@ make_room(sb_bio *bio, size_t len)
 void
 sb_bio_reserve(sb_bio *bio, size_t len)
 {
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     make_room(bio, len);
     pthread_mutex_unlock(&bio->lock);
 }
@@ -95,7 +97,7 @@ sb_bio_write(sb_bio *bio, const char *buf, size_t len)
 {
     int status = SB_OK;
 
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     if (!make_room(bio, len)) {
         status = SB_NO_MEMORY;
     } else if (len > 0) {
@@ -111,7 +113,7 @@ sb_bio_read(sb_bio *bio, char *buf, size_t cap)
 {
     size_t n;
 
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     n = bio->end - bio->start;
     if (n > cap)
         n = cap;
@@ -135,7 +137,7 @@ sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len)
 {
     size_t n;
 
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     n = bio->end - bio->start;
     if (n >= len)
         memcpy(buf, bio->buf + bio->start, len);
@@ -148,7 +150,7 @@ sb_bio_pending(sb_bio *bio)
 {
     size_t n;
 
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     n = bio->end - bio->start;
     pthread_mutex_unlock(&bio->lock);
     return n;
@@ -157,7 +159,7 @@ sb_bio_pending(sb_bio *bio)
 void
 sb_bio_write_eof(sb_bio *bio)
 {
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     bio->eof = 1;
     pthread_mutex_unlock(&bio->lock);
 }
@@ -167,7 +169,7 @@ sb_bio_eof(sb_bio *bio)
 {
     int eof;
 
-    pthread_mutex_lock(&bio->lock);
+    lock(bio);
     eof = bio->eof && bio->start == bio->end;
     pthread_mutex_unlock(&bio->lock);
     return eof;

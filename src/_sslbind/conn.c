@@ -53,7 +53,7 @@ make_ssl(sb_conn *conn, const char *host)
     BIO *bio = NULL;
     int ok = 0;
 
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_read_lock(ctx);
     if ((ssl = SSL_new(ctx->ssl_ctx)) == NULL)
         goto done;
     if (!SSL_set_app_data(ssl, conn))
@@ -80,7 +80,7 @@ make_ssl(sb_conn *conn, const char *host)
         SSL_set_connect_state(ssl);
     ok = 1;
 done:
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     if (!ok) {
         SSL_free(ssl);
         return NULL;
@@ -95,11 +95,12 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, 
     sb_conn *conn = calloc(1, sizeof *conn);
 
     ERR_clear_error();
-    if (conn == NULL || !sb_mutex_init(&conn->lock)) {
+    if (conn == NULL || !sb_mutex_init(&conn->lock) || !sb_cond_init(&conn->changed)) {
         free(conn);
         SB_FAIL(err, SB_NO_MEMORY, "no memory");
         return NULL;
     }
+    atomic_init(&conn->generation, sb_generation());
     sb_ctx_up_ref(ctx);
     sb_ctx_up_ref(ctx);
     conn->ctx = conn->first_ctx = ctx;
@@ -128,6 +129,7 @@ sb_conn_free(sb_conn *conn)
     sb_ctx_free(conn->first_ctx);
     sb_bio_free(conn->in);
     sb_bio_free(conn->out);
+    pthread_cond_destroy(&conn->changed);
     pthread_mutex_destroy(&conn->lock);
     free(conn->unsent);
     free(conn->npn);
@@ -135,13 +137,18 @@ sb_conn_free(sb_conn *conn)
 }
 
 void
-sb_conn_close(sb_conn *conn, int release)
+sb_conn_hold_ctx(sb_conn *conn)
 {
-    pthread_mutex_lock(&conn->lock);
-    conn->closed = 1;
-    conn->release |= release;
-    conn->users++;
-    sb_conn_leave(conn);
+    sb_ctx_read_lock(conn->ctx);
+    conn->held = conn->ctx;
+}
+
+void
+sb_conn_let_go_ctx(sb_conn *conn)
+{
+    if (conn->held != NULL)
+        pthread_rwlock_unlock(&conn->held->lock);
+    conn->held = NULL;
 }
 
 /* ---------------------------------------------------------------- description */
@@ -437,12 +444,12 @@ sb_conn_set_ctx(sb_conn *conn, sb_ctx *ctx, sb_error *err)
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
     ERR_clear_error();
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_read_lock(ctx);
     if (SSL_set_SSL_CTX(conn->ssl, ctx->ssl_ctx) == NULL)
         status = SB_FAIL_QUEUE(err);
     /* OpenSSL takes the certificate over, but not these (stdlib sets them likewise). */
     SSL_set_msg_callback(conn->ssl, ctx->message ? sb_on_message : NULL);
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     if (status == SB_OK) {
         sb_ctx_up_ref(ctx);
         old = conn->ctx;

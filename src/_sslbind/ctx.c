@@ -79,6 +79,46 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
     return SSL_CTX_set_cipher_list(ssl_ctx, ciphers) && SSL_CTX_set_app_data(ssl_ctx, ctx);
 }
 
+/* Handshakes follow one another without a gap on a busy server: a change must not starve. */
+static int
+init_lock(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attr;
+    int failed;
+
+    if (pthread_rwlockattr_init(&attr) != 0)
+        return 0;
+#ifdef __GLIBC__
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    failed = pthread_rwlock_init(lock, &attr) != 0;
+    pthread_rwlockattr_destroy(&attr);
+    return !failed;
+}
+
+static void
+renew_lock(sb_ctx *ctx)
+{
+    if (sb_generation_changed(&ctx->generation)) {
+        init_lock(&ctx->lock);
+        sb_generation_done(&ctx->generation);
+    }
+}
+
+void
+sb_ctx_read_lock(sb_ctx *ctx)
+{
+    renew_lock(ctx);
+    pthread_rwlock_rdlock(&ctx->lock);
+}
+
+void
+sb_ctx_write_lock(sb_ctx *ctx)
+{
+    renew_lock(ctx);
+    pthread_rwlock_wrlock(&ctx->lock);
+}
+
 sb_ctx *
 sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
 {
@@ -90,12 +130,13 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
         SB_FAIL(err, SB_BAD_ARG, "invalid or unsupported protocol version");
         return NULL;
     }
-    if ((ctx = calloc(1, sizeof *ctx)) == NULL || !sb_mutex_init(&ctx->lock)) {
+    if ((ctx = calloc(1, sizeof *ctx)) == NULL || !init_lock(&ctx->lock)) {
         free(ctx);
         SB_FAIL(err, SB_NO_MEMORY, "no memory");
         return NULL;
     }
-    ctx->refs = 1;
+    atomic_init(&ctx->refs, 1);
+    atomic_init(&ctx->generation, sb_generation());
     ctx->protocol = protocol;
     ctx->keylog_fd = -1;
     ctx->ssl_ctx = make_ssl_ctx(protocol, version, min_version);
@@ -110,27 +151,18 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
 void
 sb_ctx_up_ref(sb_ctx *ctx)
 {
-    pthread_mutex_lock(&ctx->lock);
-    ctx->refs++;
-    pthread_mutex_unlock(&ctx->lock);
+    atomic_fetch_add(&ctx->refs, 1);
 }
 
 void
 sb_ctx_free(sb_ctx *ctx)
 {
-    int refs;
-
-    if (ctx == NULL)
-        return;
-    pthread_mutex_lock(&ctx->lock);
-    refs = --ctx->refs;
-    pthread_mutex_unlock(&ctx->lock);
-    if (refs > 0)
+    if (ctx == NULL || atomic_fetch_sub(&ctx->refs, 1) > 1)
         return;
     SSL_CTX_free(ctx->ssl_ctx);
     if (ctx->keylog_fd >= 0)
         close(ctx->keylog_fd);
-    pthread_mutex_destroy(&ctx->lock);
+    pthread_rwlock_destroy(&ctx->lock);
     free(ctx->alpn);
     free(ctx->npn);
     free(ctx);
@@ -146,7 +178,7 @@ sb_ctx_of(const SSL *ssl)
 static SSL_CTX *
 lock(sb_ctx *ctx)
 {
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     ERR_clear_error();
     return ctx->ssl_ctx;
 }
@@ -156,7 +188,7 @@ unlock(sb_ctx *ctx, int ok, sb_error *err)
 {
     int status = ok ? SB_OK : SB_FAIL_QUEUE(err);
 
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     return status;
 }
 
@@ -399,11 +431,11 @@ int
 sb_ctx_set_alpn(sb_ctx *ctx, const char *protos, size_t len, sb_error *err)
 {
     SSL_CTX *ssl_ctx = lock(ctx);
-    int ok = replace(&ctx->alpn, &ctx->alpn_len, protos, len);
+    /* This one returns 0 for success, and refuses lists that are not well formed. */
+    int ok = SSL_CTX_set_alpn_protos(ssl_ctx, (const unsigned char *)protos,
+                                     (unsigned int)len) == 0 &&
+             replace(&ctx->alpn, &ctx->alpn_len, protos, len);
 
-    /* This one returns 0 for success. */
-    if (ok && SSL_CTX_set_alpn_protos(ssl_ctx, ctx->alpn, (unsigned int)len) != 0)
-        ok = 0;
     if (ok)
         SSL_CTX_set_alpn_select_cb(ssl_ctx, sb_on_alpn, ctx);
     return unlock(ctx, ok, err);
@@ -485,15 +517,24 @@ sb_ctx_set_psk_server(sb_ctx *ctx, int on, const char *hint, sb_error *err)
 #endif
 }
 
+/* A connection may be logging just now: the descriptor stays, only its file is replaced, and the
+ * callback, once installed, is never taken away. */
 void
 sb_ctx_set_keylog(sb_ctx *ctx, int fd)
 {
     SSL_CTX *ssl_ctx = lock(ctx);
 
-    if (ctx->keylog_fd >= 0)
-        close(ctx->keylog_fd);
-    ctx->keylog_fd = fd;
-    SSL_CTX_set_keylog_callback(ssl_ctx, fd >= 0 ? sb_on_keylog : NULL);
+    atomic_store(&ctx->keylog, 0);
+    if (fd >= 0) {
+        if (ctx->keylog_fd < 0) {
+            ctx->keylog_fd = fd;
+        } else {
+            dup2(fd, ctx->keylog_fd);
+            close(fd);
+        }
+        atomic_store(&ctx->keylog, 1);
+        SSL_CTX_set_keylog_callback(ssl_ctx, sb_on_keylog);
+    }
     unlock(ctx, 1, NULL);
 }
 

@@ -1,6 +1,7 @@
 /* What OpenSSL calls back: on_* functions. They stay in C where Python is not needed (ALPN, NPN,
  * key log); the others go on to sb_py_*. They run inside a connection's operation, under its
- * lock, and whatever goes wrong in them ends in a failure of the handshake, never in success. */
+ * lock and with its context held; Python runs with the context let go, for it may change it.
+ * Whatever goes wrong in them ends in a failure of the handshake, never in success. */
 #include "internal.h"
 #include "upcalls.h"
 
@@ -8,12 +9,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Around each way into Python: returns the handle to call it with. */
 static void *
-handle_of(const SSL *ssl)
+leave_c(const SSL *ssl, int *held)
 {
-    const sb_conn *conn = SSL_get_app_data(ssl);
+    sb_conn *conn = SSL_get_app_data(ssl);
 
-    return conn != NULL ? conn->handle : NULL;
+    *held = conn->held != NULL;
+    sb_conn_let_go_ctx(conn);
+    return conn->handle;
+}
+
+static void
+back_in_c(const SSL *ssl, int held)
+{
+    if (held)
+        sb_conn_hold_ctx(SSL_get_app_data(ssl));
 }
 
 /* ---------------------------------------------------------------- ALPN, NPN */
@@ -28,19 +39,17 @@ sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const un
     int chosen;
 
     (void)ssl;
-    pthread_mutex_lock(&ctx->lock); /* the list may be replaced meanwhile */
     chosen = ctx->alpn_len == 0
                  ? OPENSSL_NPN_NO_OVERLAP
                  : SSL_select_next_proto(&ours, out_len, ctx->alpn, (unsigned int)ctx->alpn_len,
                                          in, in_len);
     if (chosen == OPENSSL_NPN_NEGOTIATED) {
-        /* OpenSSL keeps the pointer: point into the client's list, which outlives this call. */
+        /* OpenSSL copies it before this turn ends; the client's list lives that long anyway. */
         for (i = 0; i < in_len; i += 1u + in[i])
             if (in[i] == *out_len && memcmp(in + i + 1, ours, *out_len) == 0)
                 break;
         *out = in + i + 1;
     }
-    pthread_mutex_unlock(&ctx->lock);
     return chosen == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
@@ -53,13 +62,11 @@ copy_npn(SSL *ssl, sb_ctx *ctx)
     sb_conn *conn = SSL_get_app_data(ssl);
     size_t len = 0;
 
-    pthread_mutex_lock(&ctx->lock);
     free(conn->npn);
     if ((conn->npn = malloc(ctx->npn_len + 1)) != NULL) {
         len = ctx->npn_len;
         memcpy(conn->npn, ctx->npn, len);
     }
-    pthread_mutex_unlock(&ctx->lock);
     return len;
 }
 
@@ -92,12 +99,12 @@ sb_on_npn_select(SSL *ssl, unsigned char **out, unsigned char *out_len, const un
 int
 sb_on_sni(SSL *ssl, int *alert, void *arg)
 {
-    void *handle = handle_of(ssl);
-    int answer = SSL_AD_INTERNAL_ERROR + 1;
+    int held, answer;
+    void *handle = leave_c(ssl, &held);
 
     (void)arg;
-    if (handle != NULL)
-        answer = sb_py_sni(handle, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    answer = sb_py_sni(handle, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    back_in_c(ssl, held);
     if (answer == 0)
         return SSL_TLSEXT_ERR_OK;
     *alert = answer - 1;
@@ -107,11 +114,12 @@ sb_on_sni(SSL *ssl, int *alert, void *arg)
 void
 sb_on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg)
 {
-    void *handle = handle_of(ssl);
+    int held;
+    void *handle = leave_c(ssl, &held);
 
     (void)arg;
-    if (handle != NULL)
-        sb_py_message(handle, write, version, type, buf, len);
+    sb_py_message(handle, write, version, type, buf, len);
+    back_in_c(ssl, held);
 }
 
 int
@@ -126,17 +134,23 @@ unsigned int
 sb_on_psk_client(SSL *ssl, const char *hint, char *identity, unsigned int id_cap,
                  unsigned char *psk, unsigned int cap)
 {
-    void *handle = handle_of(ssl);
+    int held;
+    void *handle = leave_c(ssl, &held);
+    unsigned int len = sb_py_psk_client(handle, hint, identity, id_cap, (char *)psk, cap);
 
-    return handle != NULL ? sb_py_psk_client(handle, hint, identity, id_cap, (char *)psk, cap) : 0;
+    back_in_c(ssl, held);
+    return len;
 }
 
 unsigned int
 sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned int cap)
 {
-    void *handle = handle_of(ssl);
+    int held;
+    void *handle = leave_c(ssl, &held);
+    unsigned int len = sb_py_psk_server(handle, identity, (char *)psk, cap);
 
-    return handle != NULL ? sb_py_psk_server(handle, identity, (char *)psk, cap) : 0;
+    back_in_c(ssl, held);
+    return len;
 }
 #endif
 
@@ -151,15 +165,13 @@ sb_on_keylog(const SSL *ssl, const char *line)
     char *copy;
     ssize_t n;
 
-    if (ctx == NULL || (copy = malloc(len + 1)) == NULL)
+    if (ctx == NULL || !atomic_load(&ctx->keylog) || (copy = malloc(len + 1)) == NULL)
         return;
     memcpy(copy, line, len);
     copy[len] = '\n';
-    pthread_mutex_lock(&ctx->lock);
     do
-        n = ctx->keylog_fd >= 0 ? write(ctx->keylog_fd, copy, len + 1) : 0;
+        n = write(ctx->keylog_fd, copy, len + 1);
     while (n < 0 && errno == EINTR);
-    pthread_mutex_unlock(&ctx->lock);
     OPENSSL_cleanse(copy, len);
     free(copy);
 }

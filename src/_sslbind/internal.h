@@ -8,6 +8,7 @@
 #define SB_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -30,13 +31,16 @@
 
 struct sb_ctx {
     SSL_CTX *ssl_ctx;
-    pthread_mutex_t lock; /* of everything below, and of changes to ssl_ctx */
-    int refs;
+    atomic_uint generation; /* of the locks: see sb_generation */
+    pthread_rwlock_t lock; /* written for a change; read by what makes connections and shakes
+                              hands, down to the callbacks of hooks.c */
+    atomic_int refs;
     int protocol;
     int check_hostname;
     int post_handshake_auth;
     int message; /* protocol messages go to Python */
     unsigned int host_flags;
+    atomic_int keylog; /* lines go to keylog_fd */
     int keylog_fd;
     unsigned char *alpn;
     size_t alpn_len;
@@ -45,8 +49,9 @@ struct sb_ctx {
 };
 
 struct sb_bio {
+    atomic_uint generation;
     pthread_mutex_t lock;
-    int refs;
+    atomic_int refs;
     int eof;
     char *buf;
     size_t start; /* the bytes wait in buf[start .. end) */
@@ -60,8 +65,15 @@ struct sb_conn {
     sb_ctx *ctx;
     sb_ctx *first_ctx; /* until the end: OpenSSL keeps its session cache in use */
     unsigned char *npn;
-    pthread_mutex_t lock; /* around every SSL_* call and every system call on fd but poll */
-    int users;            /* calls in progress: > 1 where a callback came back */
+    atomic_uint generation;
+    pthread_mutex_t lock;   /* around every SSL_* call and every system call on fd but poll */
+    pthread_cond_t changed; /* a turn has ended while somebody slept on this */
+    int sleepers;
+    int read_watched; /* some thread is in poll(2) for this direction */
+    int write_watched;
+    int in_turn;
+    sb_ctx *held; /* the context that this turn keeps from changing */
+    int users;    /* calls in progress, those that wait included */
     int closed;
     int release;
     void *handle;
@@ -84,7 +96,8 @@ struct sb_conn {
     size_t unsent_len;
     size_t unsent_cap;
     int collect;    /* writes wait in unsent, for the whole of a batch */
-    int writing;    /* some thread is in a write, maybe waiting */
+    int writing;    /* some thread is in a write, maybe waiting: */
+    pthread_t writer;
     size_t written; /* bytes of the user's buffer that are encrypted, until all are sent */
 
     int io_errno;      /* of the last failing system call, 0: none */
@@ -111,6 +124,15 @@ void sb_block_add_number(sb_block *block, int kind, long long number);
 void sb_block_add_bio(sb_block *block, int kind, BIO *memory); /* and empties the BIO */
 int sb_block_status(sb_block *block, sb_error *err); /* SB_OK, or SB_NO_MEMORY and cleared */
 int sb_mutex_init(pthread_mutex_t *lock);
+/* A fork copies locks that other threads hold, and not the threads. So the child counts up the
+ * generation, and whoever locks something of an older one makes its locks anew first: returns 1
+ * if that is to be done, with all others kept out until sb_generation_done(). */
+int sb_generation_changed(atomic_uint *generation);
+void sb_generation_done(atomic_uint *generation);
+unsigned int sb_generation(void);
+int sb_cond_init(pthread_cond_t *cond);
+/* Wait for ns nanoseconds, INT64_MAX for no limit. Returns 0 when the time is over. */
+int sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns);
 
 /* ctx.c */
 void sb_ctx_up_ref(sb_ctx *ctx);
@@ -125,11 +147,19 @@ void sb_bio_up_ref(sb_bio *bio);
 /* certs.c: take references to the certificates of a list. */
 int sb_cert_list(STACK_OF(X509) *list, X509 *first, sb_cert ***certs, size_t *n, sb_error *err);
 
+void sb_ctx_read_lock(sb_ctx *ctx);
+void sb_ctx_write_lock(sb_ctx *ctx);
+
 /* io.c */
+void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);
+
+/* conn.c: keep the connection's context from changing; callbacks into Python let it go. */
+void sb_conn_hold_ctx(sb_conn *conn);
+void sb_conn_let_go_ctx(sb_conn *conn);
 
 /* hooks.c */
 int sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,

@@ -2,11 +2,12 @@
  *
  * How it works
  *
- * An operation is a loop of turns. A turn locks the connection, calls one SSL_* function on a
- * transport that never blocks, classifies the result and unlocks. When the result is "want
- * read" or "want write", the operation waits in poll(2), holding no lock, and takes another
- * turn, until one deadline for the whole of it. So a thread that waits for data never keeps
- * another from sending, and OpenSSL, which allows one caller at a time, never sees two.
+ * An operation is a loop of turns. A turn, under the connection's lock, calls one SSL_* function
+ * on a transport that never blocks, and classifies the result. When that is "want read" or
+ * "want write", the operation waits, with the lock released, and takes another turn, until one
+ * deadline for the whole of it. So a thread that waits for data never keeps another from
+ * sending, and OpenSSL, which allows one caller at a time, never sees two. Of the threads that
+ * wait for the same direction one is in poll(2), the others sleep until it has had its turn.
  * The descriptor's own O_NONBLOCK plays no part: each system call says MSG_DONTWAIT.
  * EINTR ends the operation with SB_INTERRUPTED, for Python to run its signal handlers; it then
  * calls again with the time that is left.
@@ -56,6 +57,9 @@ enum {
     RECORD_MAX = 16709, /* header, PLAIN_MAX and 320 of the cipher's: TLS 1.2 CBC at its worst */
     RECORD_EXTRA = 29,  /* header, explicit nonce and tag of TLS 1.2 AES-GCM */
     ALERT_13_LEN = 19,  /* two bytes, content type, tag */
+    ALERT_13_CCM8_LEN = 11,
+    BUSY = -100,        /* a status of this file: another thread is in a write */
+    UNSENT_MAX = 256 * 1024,
     BATCH = 64 * 1024,  /* larger ones fall out of the second-level cache */
 };
 
@@ -71,6 +75,15 @@ outcome(sb_conn *conn, ssize_t n)
     else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         conn->io_errno = errno;
     return (int)n;
+}
+
+/* A callback may have closed the connection: the descriptor can be anybody's by now. */
+static int
+refuse_closed(sb_conn *conn)
+{
+    if (conn->closed)
+        conn->io_errno = EBADF;
+    return conn->closed;
 }
 
 static int
@@ -158,7 +171,7 @@ peek_header(sb_conn *conn)
 static int
 may_begin_record(sb_conn *conn)
 {
-    size_t body, extra = 16; /* the least that a cipher adds: its tag */
+    size_t body, extra = 16; /* the least that TLS 1.2 adds: a tag, or a nonce and half a tag */
 
     if (!peek_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         return 0;
@@ -166,9 +179,9 @@ may_begin_record(sb_conn *conn)
     if (conn->fd < 0 ? conn->arrived < HEADER_LEN + body : !has_arrived(conn, HEADER_LEN + body))
         return 0;
     if (SSL_version(conn->ssl) == TLS1_3_VERSION) {
-        if (body == ALERT_13_LEN)
+        if (body == ALERT_13_LEN || body == ALERT_13_CCM8_LEN)
             return 0;
-        extra++; /* the inner content type */
+        extra = 9; /* half a tag and the inner content type */
     }
     body -= body < extra ? body : extra;
     return (body < PLAIN_MAX ? body : PLAIN_MAX) <= conn->room;
@@ -224,6 +237,8 @@ transport_read(BIO *bio, char *buf, int len)
     int n;
 
     BIO_clear_retry_flags(bio);
+    if (refuse_closed(conn))
+        return -1;
     if (conn->body_left > 0)
         n = len > 0 ? read_body(conn, buf, (size_t)len) : 0;
     else
@@ -300,12 +315,18 @@ transport_write(BIO *bio, const char *buf, int len)
     int n = 0;
 
     BIO_clear_retry_flags(bio);
+    if (refuse_closed(conn))
+        return -1;
     if (len <= 0)
         return 0;
     if (conn->fd < 0) {
         if (sb_bio_write(conn->out, buf, (size_t)len) == SB_OK)
             return len;
         conn->io_errno = ENOMEM;
+        return -1;
+    }
+    if (!conn->collect && conn->unsent_len > UNSENT_MAX) {
+        BIO_set_retry_write(bio); /* a peer that makes us answer but never reads */
         return -1;
     }
     if (!conn->collect && conn->unsent_len == 0) {
@@ -361,10 +382,25 @@ sb_transport_method(void)
 
 /* ---------------------------------------------------------------- turns */
 
+/* In a child process the threads that were in here are gone, with what they had begun. */
+void
+sb_conn_lock(sb_conn *conn)
+{
+    if (sb_generation_changed(&conn->generation)) {
+        sb_mutex_init(&conn->lock);
+        sb_cond_init(&conn->changed);
+        conn->sleepers = conn->read_watched = conn->write_watched = 0;
+        conn->in_turn = conn->users = conn->writing = 0;
+        conn->held = NULL;
+        sb_generation_done(&conn->generation);
+    }
+    pthread_mutex_lock(&conn->lock);
+}
+
 int
 sb_conn_enter(sb_conn *conn, sb_error *err)
 {
-    pthread_mutex_lock(&conn->lock);
+    sb_conn_lock(conn);
     if (conn->ssl == NULL) {
         pthread_mutex_unlock(&conn->lock);
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
@@ -386,9 +422,23 @@ sb_conn_leave(sb_conn *conn)
     SSL_free(ssl);
 }
 
-static void
-end_turn(sb_conn *conn)
+/* One try at the operation; > 0 or SB_OK when it is done. */
+typedef int step_fn(sb_conn *conn, void *arg, sb_error *err);
+
+/* Handshakes read the context all along, so it may not change under them; data does not. */
+static int
+turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
 {
+    int status;
+
+    if (conn->closed)
+        return SB_FAIL(err, SB_CLOSED, "the connection is closed");
+    conn->io_errno = conn->at_eof = 0;
+    ERR_clear_error();
+    if (SSL_in_init(conn->ssl))
+        sb_conn_hold_ctx(conn);
+    status = step(conn, arg, err);
+    sb_conn_let_go_ctx(conn);
     conn->delivered = 0;
     conn->room = 0;
     conn->peeked = 0;
@@ -398,6 +448,7 @@ end_turn(sb_conn *conn)
         conn->unsent = NULL;
         conn->unsent_cap = 0;
     }
+    return status;
 }
 
 static int64_t
@@ -419,48 +470,70 @@ deadline_after(double timeout)
 }
 
 static int
-wait_until_ready(int fd, short events, int64_t deadline, sb_error *err)
+interrupted(int64_t deadline, sb_error *err)
 {
-    struct pollfd pfd = {fd, events, 0};
-    int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - now_ns();
-    int ms, n;
+    int64_t left = deadline == INT64_MAX ? -1 : deadline - now_ns();
 
-    if (left <= 0)
-        goto timed_out;
-    if (deadline == INT64_MAX)
-        ms = -1;
-    else
-        ms = left > (int64_t)INT_MAX * 1000000 ? INT_MAX : (int)((left + 999999) / 1000000);
-    n = poll(&pfd, 1, ms);
-    if (n > 0)
-        return SB_OK;
-    if (n < 0 && errno != EINTR)
-        return SB_FAIL_ERRNO(err, errno);
-    left = deadline == INT64_MAX ? -1 : deadline - now_ns();
-    if (n < 0) {
-        err->remaining = left < 0 && deadline != INT64_MAX ? 1e-9 : (double)left / 1e9;
-        return SB_INTERRUPTED;
-    }
-    if (left > 0)
-        return SB_OK; /* a deadline farther off than poll can count */
-timed_out:
-    return SB_FAIL(err, SB_TIMEOUT, "timed out");
+    err->remaining = left <= 0 && deadline != INT64_MAX ? 1e-9 : (double)left / 1e9;
+    return SB_INTERRUPTED;
 }
 
-/* One try at the operation; > 0 or SB_OK when it is done. */
-typedef int step_fn(sb_conn *conn, void *arg, sb_error *err);
-
+/* Wait in poll(2), with the lock released. */
 static int
-turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
+poll_socket(sb_conn *conn, short events, int64_t deadline, int64_t left, sb_error *err)
 {
+    struct pollfd pfd = {conn->fd, events, 0};
+    int ms = -1, n, failure;
+
+    if (deadline != INT64_MAX)
+        ms = left > (int64_t)INT_MAX * 1000000 ? INT_MAX : (int)((left + 999999) / 1000000);
+    pthread_mutex_unlock(&conn->lock);
+    n = poll(&pfd, 1, ms);
+    failure = errno;
+    sb_conn_lock(conn);
+    if (n >= 0)
+        return SB_OK; /* in time or not: the next turn, and then wait_for(), find out */
+    return failure == EINTR ? interrupted(deadline, err) : SB_FAIL_ERRNO(err, failure);
+}
+
+/* Sleep until another thread's turn has ended; from time to time Python must look for signals. */
+static int
+sleep_until_changed(sb_conn *conn, int64_t deadline, int64_t left, sb_error *err)
+{
+    const int64_t slice = 50 * 1000000;
+    int woken;
+
+    conn->sleepers++;
+    woken = sb_cond_wait(&conn->changed, &conn->lock, left < slice ? left : slice);
+    conn->sleepers--;
+    return woken ? SB_OK : interrupted(deadline, err);
+}
+
+/* Wait for what the last turn wanted. In each direction one thread watches the socket; the
+ * others take a turn after each of its turns, for what it read may have been for them too: data
+ * it had no room for, the end of the handshake, the peer's close_notify. */
+static int
+wait_for(sb_conn *conn, int want, int64_t deadline, sb_error *err)
+{
+    int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - now_ns();
+    int *watched = want == SB_WANT_READ ? &conn->read_watched : &conn->write_watched;
+    short events = want == SB_WANT_READ ? POLLIN : POLLOUT;
     int status;
 
+    if (left <= 0) {
+        SB_FAIL(err, SB_TIMEOUT, "timed out");
+        err->want = want == SB_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
+        return SB_TIMEOUT;
+    }
     if (conn->closed)
-        return SB_FAIL(err, SB_CLOSED, "the connection is closed");
-    conn->io_errno = conn->at_eof = 0;
-    ERR_clear_error();
-    status = step(conn, arg, err);
-    end_turn(conn);
+        return SB_OK; /* by a callback; the next turn says so */
+    if (want == BUSY || *watched)
+        return sleep_until_changed(conn, deadline, left, err);
+    if (conn->unsent != NULL)
+        events |= POLLOUT;
+    *watched = 1;
+    status = poll_socket(conn, events, deadline, left, err);
+    *watched = 0;
     return status;
 }
 
@@ -468,26 +541,59 @@ static int
 run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 {
     int64_t deadline = 0;
-    int status, want;
-    short events;
+    int status;
 
-    for (;;) {
-        if ((status = sb_conn_enter(conn, err)) != SB_OK)
-            return status;
-        want = turn(conn, step, arg, err);
-        events = want == SB_WANT_READ ? POLLIN : POLLOUT;
-        if (conn->unsent != NULL)
-            events |= POLLOUT;
+    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+        return status;
+    if (conn->in_turn) {
         sb_conn_leave(conn);
-        if ((want != SB_WANT_READ && want != SB_WANT_WRITE) || timeout == 0 || conn->fd < 0)
-            return want;
+        return SB_FAIL(err, SB_BAD_ARG, "not allowed in a callback of the same connection");
+    }
+    do {
+        conn->in_turn = 1;
+        status = turn(conn, step, arg, err);
+        conn->in_turn = 0;
+        if (conn->sleepers > 0)
+            pthread_cond_broadcast(&conn->changed);
+        if (status != SB_WANT_READ && status != SB_WANT_WRITE && status != BUSY)
+            break;
+        if (timeout == 0 || conn->fd < 0) {
+            /* The peer may be waiting for what is unsent; unless the caller has a write to
+             * repeat, nothing else would tell it to come back. */
+            if (status == BUSY || (conn->unsent != NULL && conn->written == 0))
+                status = SB_WANT_WRITE;
+            break;
+        }
         if (deadline == 0)
             deadline = deadline_after(timeout);
-        if ((status = wait_until_ready(conn->fd, events, deadline, err)) != SB_OK) {
-            err->want = want;
-            return status;
-        }
+        status = wait_for(conn, status, deadline, err);
+    } while (status == SB_OK);
+    if (conn->sleepers > 0) /* one of them may have to watch the socket from now on */
+        pthread_cond_broadcast(&conn->changed);
+    sb_conn_leave(conn);
+    return status;
+}
+
+/* A thread in poll(2) must be out of it before the descriptor's number can be used again, and
+ * is: the end of the connection wakes it. */
+void
+sb_conn_close(sb_conn *conn, int end, int release)
+{
+    int64_t limit = now_ns() + 1000000000; /* should a transport not wake, that must not hang us */
+
+    sb_conn_lock(conn);
+    conn->users++;
+    conn->closed = 1;
+    conn->release |= release;
+    pthread_cond_broadcast(&conn->changed);
+    if (end && (conn->read_watched || conn->write_watched) && !conn->in_turn) {
+        shutdown(conn->fd, SHUT_RDWR);
+        conn->sleepers++;
+        while ((conn->read_watched || conn->write_watched) && now_ns() < limit)
+            sb_cond_wait(&conn->changed, &conn->lock, limit - now_ns());
+        conn->sleepers--;
     }
+    sb_conn_leave(conn);
 }
 
 /* ---------------------------------------------------------------- the operations */
@@ -533,20 +639,25 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
 {
     read_args *args = arg;
     size_t n;
-    int ret, status;
+    int ret, status, flush_errno = 0;
 
     if ((status = conn->late_status) != SB_OK) {
         conn->late_status = SB_OK;
         *err = conn->late_error;
         return status;
     }
-    flush(conn); /* the peer may be waiting for it; if it does not go now, the wait is for both */
-    conn->io_errno = 0;
+    if (!flush(conn) && conn->io_errno != 0) { /* it can never go, but what came may be read */
+        flush_errno = conn->io_errno;
+        conn->io_errno = 0;
+        conn->unsent_pos = conn->unsent_len = 0;
+    }
     conn->room = args->cap;
     do {
         ret = SSL_read_ex(conn->ssl, args->buf + args->done, args->cap - args->done, &n);
         if (ret != 1) {
             status = sb_classify(conn, ret, err, __LINE__);
+            if (status == SB_ABRUPT_EOF && flush_errno != 0)
+                status = SB_FAIL_ERRNO(err, flush_errno); /* a reset is no end of the data */
             return args->done > 0 ? postpone(conn, status, err) : status;
         }
         conn->delivered = args->done += n;
@@ -578,13 +689,19 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     size_t n, left;
     int ret;
 
-    if (conn->writing && !args->is_writer)
-        return SB_WANT_WRITE;
+    if (conn->writing && !args->is_writer) {
+        if (!pthread_equal(conn->writer, pthread_self()))
+            return BUSY;
+        return SB_FAIL(err, SB_BAD_ARG, "a signal handler cannot write while a write goes on");
+    }
     conn->writing = args->is_writer = 1;
+    conn->writer = pthread_self();
     if (!flush(conn))
         return blocked(conn, err);
-    if (args->len < conn->written)
-        return SB_FAIL(err, SB_BAD_ARG, "bad length");
+    if (args->len < conn->written) {
+        ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
+        return sb_classify(conn, -1, err, __LINE__);
+    }
     if (conn->fd < 0)
         sb_bio_reserve(conn->out, args->len + (args->len / PLAIN_MAX + 1) * RECORD_EXTRA);
     do {
@@ -595,8 +712,11 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         }
         ret = SSL_write_ex(conn->ssl, args->buf + conn->written, left, &n);
         conn->collect = 0;
-        if (ret != 1)
-            return sb_classify(conn, ret, err, __LINE__);
+        if (ret != 1) {
+            ret = sb_classify(conn, ret, err, __LINE__);
+            flush(conn); /* the alert, or a handshake message that the answer depends on */
+            return ret;
+        }
         conn->written += n;
         if (!flush(conn))
             return blocked(conn, err);
@@ -620,8 +740,9 @@ sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double tim
 void
 sb_conn_stop_writing(sb_conn *conn)
 {
-    pthread_mutex_lock(&conn->lock);
+    sb_conn_lock(conn);
     conn->writing = 0;
+    pthread_cond_broadcast(&conn->changed);
     pthread_mutex_unlock(&conn->lock);
 }
 

@@ -36,13 +36,13 @@ install(sb_ctx *ctx, SSL_CTX *apart, sb_error *err)
     STACK_OF(X509) *chain = NULL;
     int status = SB_OK;
 
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     ERR_clear_error();
     if (!SSL_CTX_get0_chain_certs(apart, &chain) ||
         SSL_CTX_use_cert_and_key(ctx->ssl_ctx, SSL_CTX_get0_certificate(apart),
                                  SSL_CTX_get0_privatekey(apart), chain, 1) != 1)
         status = SB_FAIL_QUEUE(err);
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     return status;
 }
 
@@ -100,12 +100,12 @@ sb_ctx_load_dh_params(sb_ctx *ctx, const char *pem, size_t len, sb_error *err)
     ERR_clear_error();
     if ((key = read_dh(pem, len)) == NULL)
         return SB_FAIL_QUEUE(err);
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     if (!SSL_CTX_set0_tmp_dh_pkey(ctx->ssl_ctx, key)) {
         status = SB_FAIL_QUEUE(err);
         EVP_PKEY_free(key);
     }
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     return status;
 }
 
@@ -117,10 +117,10 @@ sb_ctx_set_ecdh_curve(sb_ctx *ctx, const char *name, sb_error *err)
 
     if (nid == NID_undef)
         return SB_FAIL(err, SB_BAD_ARG, "unknown elliptic curve name");
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     ERR_clear_error();
     if (!SSL_CTX_set1_groups(ctx->ssl_ctx, &nid, 1))
         status = SB_FAIL_QUEUE(err);
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     return status;
 }

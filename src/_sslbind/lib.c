@@ -6,6 +6,7 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 const sb_constant sb_features[] = {
     {"SSLv3", SB_HAVE_SSL3},
@@ -251,4 +252,83 @@ sb_mutex_init(pthread_mutex_t *lock)
              pthread_mutex_init(lock, &attr) != 0;
     pthread_mutexattr_destroy(&attr);
     return !failed;
+}
+
+int
+sb_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    int failed;
+
+    if (pthread_condattr_init(&attr) != 0)
+        return 0;
+#ifndef __APPLE__ /* which has no such call, but waits for a span of time */
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+#endif
+    failed = pthread_cond_init(cond, &attr) != 0;
+    pthread_condattr_destroy(&attr);
+    return !failed;
+}
+
+int
+sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns)
+{
+    struct timespec ts;
+
+    if (ns == INT64_MAX)
+        return pthread_cond_wait(cond, lock) == 0;
+#ifdef __APPLE__
+    ts.tv_sec = (time_t)(ns / 1000000000);
+    ts.tv_nsec = (long)(ns % 1000000000);
+    return pthread_cond_timedwait_relative_np(cond, lock, &ts) == 0;
+#else
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    ns += ts.tv_nsec;
+    ts.tv_sec += (time_t)(ns / 1000000000);
+    ts.tv_nsec = (long)(ns % 1000000000);
+    return pthread_cond_timedwait(cond, lock, &ts) == 0;
+#endif
+}
+
+static atomic_uint current_generation;
+static pthread_mutex_t generation_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t generation_once = PTHREAD_ONCE_INIT;
+
+static void
+after_fork_in_child(void)
+{
+    atomic_fetch_add(&current_generation, 1);
+    pthread_mutex_init(&generation_lock, NULL);
+}
+
+static void
+watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
+unsigned int
+sb_generation(void)
+{
+    pthread_once(&generation_once, watch_forks);
+    return atomic_load(&current_generation);
+}
+
+int
+sb_generation_changed(atomic_uint *generation)
+{
+    if (atomic_load(generation) == atomic_load(&current_generation))
+        return 0;
+    pthread_mutex_lock(&generation_lock);
+    if (atomic_load(generation) != atomic_load(&current_generation))
+        return 1;
+    pthread_mutex_unlock(&generation_lock);
+    return 0;
+}
+
+void
+sb_generation_done(atomic_uint *generation)
+{
+    atomic_store(generation, atomic_load(&current_generation));
+    pthread_mutex_unlock(&generation_lock);
 }

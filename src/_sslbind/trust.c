@@ -10,13 +10,13 @@ sb_ctx_load_verify(sb_ctx *ctx, const char *file, const char *dir, sb_error *err
 {
     int ok, status = SB_OK;
 
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     ERR_clear_error();
     errno = 0;
     ok = SSL_CTX_load_verify_locations(ctx->ssl_ctx, file, dir);
     if (!ok)
         status = errno != 0 ? SB_FAIL_ERRNO(err, errno) : SB_FAIL_QUEUE(err);
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     return status;
 }
 
@@ -25,28 +25,36 @@ sb_ctx_load_default_verify(sb_ctx *ctx, sb_error *err)
 {
     int status = SB_OK;
 
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     ERR_clear_error();
     if (!SSL_CTX_set_default_verify_paths(ctx->ssl_ctx))
         status = SB_FAIL_QUEUE(err);
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     ERR_clear_error(); /* missing default files are no failure, yet leave their errors */
     return status;
 }
 
-/* Is there another object in the text? Found by looking, not by an error code that could mean
- * a damaged one just as well. */
+/* Is there another certificate in the text? Found by looking, not by an error code that could
+ * mean a damaged one just as well. */
 static int
 more_pem(BIO *memory)
 {
-    static const char begin[] = "-----BEGIN ";
+    static const char *const headings[] = {"-----BEGIN " PEM_STRING_X509 "-----",
+                                           "-----BEGIN " PEM_STRING_X509_OLD "-----",
+                                           "-----BEGIN " PEM_STRING_X509_TRUSTED "-----"};
     char *data = NULL;
-    long len = BIO_get_mem_data(memory, &data);
-    long i;
+    long len = BIO_get_mem_data(memory, &data), i;
+    size_t k, size;
 
-    for (i = 0; i + (long)sizeof begin - 1 <= len; i++)
-        if (data[i] == '-' && memcmp(data + i, begin, sizeof begin - 1) == 0)
-            return 1;
+    for (i = 0; i < len; i++) {
+        if (data[i] != '-')
+            continue;
+        for (k = 0; k < sizeof headings / sizeof headings[0]; k++) {
+            size = strlen(headings[k]);
+            if (size <= (size_t)(len - i) && memcmp(data + i, headings[k], size) == 0)
+                return 1;
+        }
+    }
     return 0;
 }
 
@@ -88,9 +96,9 @@ sb_ctx_add_certs(sb_ctx *ctx, const char *data, size_t len, int pem, sb_error *e
         return SB_FAIL(err, SB_BAD_ARG, "Certificate data is too long.");
     if ((memory = BIO_new_mem_buf(data, (int)len)) == NULL)
         return SB_FAIL_QUEUE(err);
-    pthread_mutex_lock(&ctx->lock);
+    sb_ctx_write_lock(ctx);
     status = add_certs(SSL_CTX_get_cert_store(ctx->ssl_ctx), memory, pem, err);
-    pthread_mutex_unlock(&ctx->lock);
+    pthread_rwlock_unlock(&ctx->lock);
     BIO_free(memory);
     return status;
 }
