@@ -1,0 +1,627 @@
+/* Threads on one connection, and on one context, over the C functions alone: `.ci/tsan` builds
+ * this with ThreadSanitizer, which reports what a wrong lock lets through.
+ *
+ *     threads DIRECTORY [ROUNDS]
+ *
+ * DIRECTORY holds one.pem and two.pem (each a certificate for localhost with its key, P-256) and
+ * ca.pem (both certificates). Prints a line a scenario; exits 1 at the first broken promise.
+ */
+#include "internal.h"
+
+#include "upcalls.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    SENDERS = 4,
+    SENDS = 12,          /* of each sender */
+    PIECE = 40000,       /* bytes of a send: two records and a part */
+    REPLY = 1024 * 1024, /* bytes the server sends meanwhile */
+    HANDSHAKERS = 64,
+    PATIENCE = 60, /* seconds, for every operation */
+};
+
+static const char *directory;
+static const char HOST[] = "localhost";
+
+/* ---------------------------------------------------------------- small things */
+
+static void
+require_at(int ok, const char *what, const sb_error *err, int line)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "threads.c:%d: %s: %s (line %d, errno %d)\n", line, what,
+            err != NULL ? err->text : "", err != NULL ? err->line : 0,
+            err != NULL ? err->errno_value : 0);
+    exit(1);
+}
+#define REQUIRE(ok, err) require_at((ok), #ok, (err), __LINE__)
+
+static const char *
+in_directory(const char *name, char out[512])
+{
+    snprintf(out, 512, "%s/%s", directory, name);
+    return out;
+}
+
+static pthread_t
+start(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+
+    REQUIRE(pthread_create(&thread, NULL, body, arg) == 0, NULL);
+    return thread;
+}
+
+static void
+finish(pthread_t thread)
+{
+    REQUIRE(pthread_join(thread, NULL) == 0, NULL);
+}
+
+static sb_ctx *
+make_ctx(int server_side)
+{
+    sb_error err;
+    char path[512];
+    sb_ctx *ctx = sb_ctx_new(server_side ? 17 : 16, "DEFAULT", TLS1_2_VERSION, &err);
+
+    REQUIRE(ctx != NULL, &err);
+    if (server_side) {
+        REQUIRE(sb_ctx_load_cert_chain(ctx, in_directory("one.pem", path), NULL, NULL, &err) ==
+                    SB_OK,
+                &err);
+    } else {
+        REQUIRE(sb_ctx_load_verify(ctx, in_directory("ca.pem", path), NULL, &err) == SB_OK, &err);
+        sb_ctx_set_verify_mode(ctx, 2);
+        sb_ctx_set_check_hostname(ctx, 1);
+    }
+    REQUIRE(sb_ctx_set_alpn(ctx, "\2h2\10http/1.1", 12, &err) == SB_OK, &err);
+    return ctx;
+}
+
+static void
+make_sockets(int family, int fds[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof address;
+    int listener;
+
+    if (family == AF_UNIX) {
+        REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0, NULL);
+        return;
+    }
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    REQUIRE(bind(listener, (struct sockaddr *)&address, len) == 0, NULL);
+    REQUIRE(listen(listener, 1) == 0, NULL);
+    REQUIRE(getsockname(listener, (struct sockaddr *)&address, &len) == 0, NULL);
+    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    REQUIRE(connect(fds[0], (struct sockaddr *)&address, len) == 0, NULL);
+    REQUIRE((fds[1] = accept(listener, NULL, NULL)) >= 0, NULL);
+    close(listener);
+}
+
+/* ---------------------------------------------------------------- one connection */
+
+typedef struct duplex {
+    sb_conn *client;
+    sb_conn *server;
+    int orderly; /* close only after everything has arrived */
+    atomic_int over;
+    atomic_size_t client_got;
+    atomic_size_t server_got;
+} duplex;
+
+static void *
+shake(void *arg)
+{
+    sb_error err;
+
+    REQUIRE(sb_conn_handshake(arg, PATIENCE, &err) == SB_OK, &err);
+    return NULL;
+}
+
+/* Read until the connection ends, one way or another. */
+static void
+drain(sb_conn *conn, atomic_size_t *got)
+{
+    char *buf = malloc(256 * 1024);
+    sb_error err;
+    long long n;
+
+    while ((n = sb_conn_read(conn, buf, 256 * 1024, PATIENCE, &err)) > 0)
+        atomic_fetch_add(got, (size_t)n);
+    REQUIRE(n != SB_TIMEOUT && n != SB_INVALID, &err);
+    free(buf);
+}
+
+static void *
+read_client(void *arg)
+{
+    duplex *d = arg;
+
+    drain(d->client, &d->client_got);
+    return NULL;
+}
+
+static void *
+read_server(void *arg)
+{
+    duplex *d = arg;
+    sb_error err;
+
+    drain(d->server, &d->server_got);
+    sb_conn_shutdown(d->server, PATIENCE, &err);
+    return NULL;
+}
+
+static void
+send_all(duplex *d, sb_conn *conn, size_t total, size_t piece)
+{
+    char *buf = calloc(1, piece);
+    sb_error err;
+    long long n;
+
+    for (; total > 0; total -= piece) {
+        n = sb_conn_write(conn, buf, piece, 0, PATIENCE, &err);
+        REQUIRE(n == (long long)piece || !d->orderly, &err);
+        if (n < 0)
+            break;
+    }
+    free(buf);
+}
+
+static void *
+send_client(void *arg)
+{
+    duplex *d = arg;
+
+    send_all(d, d->client, (size_t)SENDS * PIECE, PIECE);
+    return NULL;
+}
+
+static void *
+send_server(void *arg)
+{
+    duplex *d = arg;
+
+    send_all(d, d->server, REPLY, REPLY / 8);
+    return NULL;
+}
+
+static void
+free_certs(sb_cert **certs, size_t n)
+{
+    while (n > 0)
+        sb_cert_free(certs[--n]);
+    sb_free(certs);
+}
+
+/* Everything that looks at a connection without moving data. */
+static void *
+describe(void *arg)
+{
+    duplex *d = arg;
+    sb_conn *conn = d->client;
+
+    while (!atomic_load(&d->over)) {
+        char text[256];
+        const char *name;
+        sb_cipher cipher;
+        sb_block block;
+        sb_error err;
+        sb_cert **certs;
+        size_t n;
+
+        sb_conn_version(conn);
+        sb_conn_cipher(conn, &cipher);
+        sb_conn_pending(conn);
+        sb_conn_alpn(conn, text);
+        sb_conn_tls_unique(conn, text);
+        sb_conn_handshake_done(conn);
+        sb_conn_session_reused(conn);
+        sb_conn_group(conn, &name, &err);
+        sb_session_free(sb_conn_session(conn));
+        if (sb_conn_peer_cert(conn, 0, &block, &err) == SB_OK)
+            sb_block_clear(&block);
+        if (sb_conn_chain(conn, 1, &certs, &n, &err) == SB_OK)
+            free_certs(certs, n);
+        usleep(500);
+    }
+    return NULL;
+}
+
+static void *
+unwrap(void *arg)
+{
+    sb_error err;
+
+    sb_conn_shutdown(((duplex *)arg)->client, PATIENCE, &err);
+    return NULL;
+}
+
+static void *
+close_client(void *arg)
+{
+    sb_conn_close(((duplex *)arg)->client, 1, 1);
+    return NULL;
+}
+
+static void
+one_connection(int family, int version, int orderly)
+{
+    sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
+    duplex d = {.orderly = orderly};
+    pthread_t threads[SENDERS], readers[2], describers[2], shaker, replier, closer, unwrapper;
+    sb_error err;
+    int fds[2], i;
+
+    REQUIRE(sb_ctx_set_version_limit(client_ctx, 1, version, &err) == SB_OK, &err);
+    make_sockets(family, fds);
+    d.client = sb_conn_new(client_ctx, 0, HOST, fds[0], NULL, NULL, &d, &err);
+    REQUIRE(d.client != NULL, &err);
+    d.server = sb_conn_new(server_ctx, 1, NULL, fds[1], NULL, NULL, &d, &err);
+    REQUIRE(d.server != NULL, &err);
+    sb_ctx_free(client_ctx);
+    sb_ctx_free(server_ctx);
+
+    for (i = 0; i < 2; i++)
+        describers[i] = start(describe, &d);
+    shaker = start(shake, d.server);
+    shake(d.client);
+    finish(shaker);
+
+    readers[0] = start(read_client, &d);
+    readers[1] = start(read_server, &d);
+    replier = start(send_server, &d);
+    for (i = 0; i < SENDERS; i++)
+        threads[i] = start(send_client, &d);
+    if (orderly) {
+        for (i = 0; i < SENDERS; i++)
+            finish(threads[i]);
+        finish(replier);
+        while (atomic_load(&d.client_got) < REPLY)
+            usleep(1000);
+    } else {
+        while (atomic_load(&d.server_got) < PIECE)
+            usleep(100);
+    }
+    unwrapper = start(unwrap, &d);
+    if (orderly)
+        finish(unwrapper);
+    closer = start(close_client, &d);
+    finish(closer);
+    if (!orderly) {
+        shutdown(fds[0], SHUT_RDWR);
+        finish(unwrapper);
+        for (i = 0; i < SENDERS; i++)
+            finish(threads[i]);
+        finish(replier);
+    }
+    finish(readers[0]);
+    finish(readers[1]);
+    atomic_store(&d.over, 1);
+    for (i = 0; i < 2; i++)
+        finish(describers[i]);
+    if (orderly)
+        REQUIRE(atomic_load(&d.server_got) == (size_t)SENDERS * SENDS * PIECE, NULL);
+    sb_conn_free(d.client);
+    sb_conn_free(d.server);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* ---------------------------------------------------------------- one context */
+
+typedef struct contexts {
+    sb_ctx *client;
+    sb_ctx *server;
+    atomic_int over;
+} contexts;
+
+/* Both ends in one thread, over memory: as asyncio's transports do it. */
+static void
+shake_in_memory(contexts *c)
+{
+    sb_bio *up = sb_bio_new(), *down = sb_bio_new();
+    sb_error err;
+    sb_conn *client = sb_conn_new(c->client, 0, HOST, -1, down, up, c, &err);
+    sb_conn *server = sb_conn_new(c->server, 1, NULL, -1, up, down, c, &err);
+    int mine = SB_WANT_READ, theirs = SB_WANT_READ;
+    char text[PIECE] = {0};
+    size_t got = 0;
+
+    REQUIRE(client != NULL && server != NULL, &err);
+    while (mine != SB_OK || theirs != SB_OK) {
+        mine = sb_conn_handshake(client, 0, &err);
+        REQUIRE(mine == SB_OK || mine == SB_WANT_READ, &err);
+        theirs = sb_conn_handshake(server, 0, &err);
+        REQUIRE(theirs == SB_OK || theirs == SB_WANT_READ, &err);
+    }
+    REQUIRE(sb_conn_write(client, text, sizeof text, 0, 0, &err) == PIECE, &err);
+    while (got < sizeof text) {
+        long long n = sb_conn_read(server, text, sizeof text, 0, &err);
+
+        REQUIRE(n > 0, &err);
+        got += (size_t)n;
+    }
+    sb_conn_free(client);
+    sb_conn_free(server);
+    sb_bio_free(up);
+    sb_bio_free(down);
+}
+
+static void
+shake_on_sockets(contexts *c)
+{
+    sb_error err;
+    sb_conn *client, *server;
+    pthread_t shaker;
+    char text[16] = {0};
+    int fds[2];
+
+    make_sockets(AF_UNIX, fds);
+    client = sb_conn_new(c->client, 0, HOST, fds[0], NULL, NULL, c, &err);
+    server = sb_conn_new(c->server, 1, NULL, fds[1], NULL, NULL, c, &err);
+    REQUIRE(client != NULL && server != NULL, &err);
+    shaker = start(shake, server);
+    shake(client);
+    finish(shaker);
+    REQUIRE(sb_conn_write(server, text, sizeof text, 0, PATIENCE, &err) == sizeof text, &err);
+    REQUIRE(sb_conn_read(client, text, sizeof text, PATIENCE, &err) == sizeof text, &err);
+    sb_conn_free(client);
+    sb_conn_free(server);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void *
+handshakes_in_memory(void *arg)
+{
+    shake_in_memory(arg);
+    shake_in_memory(arg);
+    return NULL;
+}
+
+static void *
+handshakes_on_sockets(void *arg)
+{
+    shake_on_sockets(arg);
+    shake_on_sockets(arg);
+    return NULL;
+}
+
+/* Replace everything that can be replaced while others shake hands. */
+static void *
+reload(void *arg)
+{
+    contexts *c = arg;
+    unsigned long long options = sb_ctx_options(c->server);
+    char path[512];
+    sb_error err;
+    int i;
+
+    for (i = 0; !atomic_load(&c->over); i++) {
+        const char *pem = in_directory(i % 2 ? "one.pem" : "two.pem", path);
+
+        REQUIRE(sb_ctx_load_cert_chain(c->server, pem, NULL, NULL, &err) == SB_OK, &err);
+        if (i % 2) {
+            REQUIRE(sb_ctx_set_alpn(c->server, "\2h2", 3, &err) == SB_OK, &err);
+            REQUIRE(sb_ctx_set_npn(c->server, "\2h2", 3, &err) == SB_OK, &err);
+        } else {
+            REQUIRE(sb_ctx_set_alpn(c->server, "\10http/1.1\2h2", 12, &err) == SB_OK, &err);
+            REQUIRE(sb_ctx_set_npn(c->server, "\10http/1.1\2h2", 12, &err) == SB_OK, &err);
+        }
+        sb_ctx_set_options(c->server, i % 2 ? options : options | SSL_OP_NO_TICKET);
+        REQUIRE(sb_ctx_set_ciphers(c->server, i % 2 ? "HIGH" : "DEFAULT", &err) == SB_OK, &err);
+        REQUIRE(sb_ctx_set_groups(c->server, i % 2 ? "P-256:X25519" : "X25519:P-256", &err) ==
+                    SB_OK,
+                &err);
+        REQUIRE(sb_ctx_set_num_tickets(c->server, (size_t)(i % 3), &err) == SB_OK, &err);
+        REQUIRE(sb_ctx_set_version_limit(c->server, 1, i % 2 ? 0 : TLS1_2_VERSION, &err) == SB_OK,
+                &err);
+        REQUIRE(sb_ctx_load_verify(c->client, in_directory("ca.pem", path), NULL, &err) == SB_OK,
+                &err);
+        sb_ctx_set_verify_mode(c->server, i % 2);
+        sb_ctx_set_sni(c->server, i % 2);
+        sb_ctx_set_message(c->server, i % 2);
+        sb_ctx_set_keylog(c->server, i % 2 ? open("/dev/null", O_WRONLY | O_APPEND) : -1);
+    }
+    return NULL;
+}
+
+static void *
+look(void *arg)
+{
+    contexts *c = arg;
+    int trust[3];
+    long stats[11];
+    sb_block block;
+    sb_error err;
+    sb_cert **certs;
+    size_t n;
+
+    while (!atomic_load(&c->over)) {
+        sb_ctx_options(c->server);
+        sb_ctx_verify_mode(c->server);
+        sb_ctx_verify_flags(c->server);
+        sb_ctx_num_tickets(c->server);
+        sb_ctx_version_limit(c->server, 1);
+        sb_ctx_trust_stats(c->client, trust);
+        sb_ctx_session_stats(c->server, stats);
+        REQUIRE(sb_ctx_ciphers(c->server, &block, &err) == SB_OK, &err);
+        sb_block_clear(&block);
+        REQUIRE(sb_ctx_ca_certs(c->client, &certs, &n, &err) == SB_OK, &err);
+        free_certs(certs, n);
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static void
+one_context(void)
+{
+    contexts c = {.client = make_ctx(0), .server = make_ctx(1)};
+    pthread_t threads[HANDSHAKERS], reloader, looker;
+    int i;
+
+    reloader = start(reload, &c);
+    looker = start(look, &c);
+    for (i = 0; i < HANDSHAKERS; i++)
+        threads[i] = start(i % 2 ? handshakes_in_memory : handshakes_on_sockets, &c);
+    for (i = 0; i < HANDSHAKERS; i++)
+        finish(threads[i]);
+    atomic_store(&c.over, 1);
+    finish(reloader);
+    finish(looker);
+    sb_ctx_free(c.client);
+    sb_ctx_free(c.server);
+}
+
+/* ---------------------------------------------------------------- two threads, two buffers */
+
+typedef struct end {
+    sb_conn *conn;
+    size_t to_send;
+    size_t to_get;
+} end;
+
+static void *
+drive(void *arg)
+{
+    end *e = arg;
+    char buf[PIECE] = {0};
+    sb_error err;
+    int status;
+
+    while ((status = sb_conn_handshake(e->conn, 0, &err)) == SB_WANT_READ)
+        usleep(50);
+    REQUIRE(status == SB_OK, &err);
+    while (e->to_send > 0 || e->to_get > 0) {
+        long long n;
+
+        if (e->to_send > 0) {
+            REQUIRE(sb_conn_write(e->conn, buf, sizeof buf, 0, 0, &err) == PIECE, &err);
+            e->to_send -= sizeof buf;
+        }
+        n = sb_conn_read(e->conn, buf, sizeof buf, 0, &err);
+        REQUIRE(n > 0 || n == SB_WANT_READ, &err);
+        if (n > 0)
+            e->to_get -= (size_t)n;
+        else
+            usleep(50);
+    }
+    return NULL;
+}
+
+static void
+two_buffers(void)
+{
+    sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
+    sb_bio *up = sb_bio_new(), *down = sb_bio_new();
+    sb_error err;
+    end ends[2] = {
+        {sb_conn_new(client_ctx, 0, HOST, -1, down, up, &err, &err), 40 * PIECE, 20 * PIECE},
+        {sb_conn_new(server_ctx, 1, NULL, -1, up, down, &err, &err), 20 * PIECE, 40 * PIECE},
+    };
+    duplex d = {.client = ends[0].conn};
+    pthread_t thread, describer;
+
+    REQUIRE(ends[0].conn != NULL && ends[1].conn != NULL, &err);
+    describer = start(describe, &d);
+    thread = start(drive, &ends[1]);
+    drive(&ends[0]);
+    finish(thread);
+    atomic_store(&d.over, 1);
+    finish(describer);
+    sb_conn_free(ends[0].conn);
+    sb_conn_free(ends[1].conn);
+    sb_bio_free(up);
+    sb_bio_free(down);
+    sb_ctx_free(client_ctx);
+    sb_ctx_free(server_ctx);
+}
+
+/* ---------------------------------------------------------------- what stands for Python */
+
+int
+sb_py_sni(void *handle, const char *name)
+{
+    (void)handle;
+    (void)name;
+    return 0;
+}
+
+void
+sb_py_message(void *handle, int write, int version, int type, const char *buf, size_t len)
+{
+    (void)handle;
+    (void)write;
+    (void)version;
+    (void)type;
+    (void)buf;
+    (void)len;
+}
+
+int
+sb_py_password(void *handle, char *buf, int cap)
+{
+    (void)handle;
+    (void)buf;
+    (void)cap;
+    return -1;
+}
+
+unsigned int
+sb_py_psk_client(void *handle, const char *hint, char *identity, unsigned int id_cap, char *psk,
+                 unsigned int cap)
+{
+    (void)handle;
+    (void)hint;
+    (void)identity;
+    (void)id_cap;
+    (void)psk;
+    (void)cap;
+    return 0;
+}
+
+unsigned int
+sb_py_psk_server(void *handle, const char *identity, char *psk, unsigned int cap)
+{
+    (void)handle;
+    (void)identity;
+    (void)psk;
+    (void)cap;
+    return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    static const int families[] = {AF_INET, AF_UNIX};
+    int rounds = argc > 2 ? atoi(argv[2]) : 3;
+    int round, i;
+
+    REQUIRE(argc > 1, NULL);
+    directory = argv[1];
+    for (round = 1; round <= rounds; round++) {
+        for (i = 0; i < 8; i++)
+            one_connection(families[i & 1], versions[i >> 1 & 1], i >> 2);
+        printf("round %d: one connection\n", round);
+        two_buffers();
+        printf("round %d: two buffers\n", round);
+        one_context();
+        printf("round %d: one context\n", round);
+        fflush(stdout);
+    }
+    return 0;
+}
