@@ -79,9 +79,7 @@ def as_view(data: Any) -> memoryview:
     try:
         view = memoryview(data)
     except TypeError:
-        raise TypeError(
-            f"a bytes-like object is required, not {type(data).__name__!r}"
-        ) from None
+        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}") from None
     if not view.c_contiguous:
         raise BufferError("memoryview: underlying buffer is not C-contiguous")
     return view

@@ -129,7 +129,9 @@ def decode_file(path: _ffi.Path) -> Info:
 class Certificate:
     """A certificate of a chain, as ``_ssl.Certificate``."""
 
-    __slots__ = ("_c_cert", "_hash")
+    __slots__ = ("_c_cert",)
+
+    _c_cert: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Certificate:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
@@ -137,7 +139,7 @@ class Certificate:
     @classmethod
     def _wrap(cls, owned: Any) -> Certificate:
         self = object.__new__(cls)
-        self._c_cert: Any = owned
+        self._c_cert = owned
         return self
 
     def get_info(self) -> Info:

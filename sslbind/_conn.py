@@ -69,6 +69,10 @@ class _SSLSocket:
     _c_conn: Any
     _context: _SSLContext
     _server_hostname: str | None
+    _hooks: Hooks
+    _sock: weakref.ref[_socket.socket] | None
+    _owner: weakref.ref[Any] | None
+    _pump: _Pump | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _SSLSocket:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
@@ -83,9 +87,9 @@ class _SSLSocket:
         if sock is None:
             raise _errors.no_socket()
         timeout = _gettimeout(sock)
-        return -1.0 if timeout is None else timeout  # type: ignore[no-any-return]
+        return -1.0 if timeout is None else timeout
 
-    def _error(self, status: int, err: Any, doing: str) -> BaseException:
+    def _error(self, status: int, err: Any, doing: str) -> Any:
         """Return what to raise: a callback's own exception before anything else."""
         pending = self._hooks.take()
         if pending is not None:
@@ -460,16 +464,12 @@ def _hostname(value: str | bytes | None) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, (str, bytes)):
-        raise TypeError(
-            f"server_hostname must be str or None, not {type(value).__name__}"
-        )
+        raise TypeError(f"server_hostname must be str or None, not {type(value).__name__}")
     raw = value.encode("ascii") if isinstance(value, str) else value
     if b"\0" in raw:
         raise TypeError("argument must be encoded string without null bytes, not str")
     if not raw or raw.startswith(b"."):
-        raise ValueError(
-            "server_hostname cannot be an empty string or start with a leading dot."
-        )
+        raise ValueError("server_hostname cannot be an empty string or start with a leading dot.")
     return raw
 
 

@@ -18,15 +18,16 @@ NUMBERS: dict[str, int] = {
 # stdlib keeps the protection against the BEAST attack, which OpenSSL's own OP_ALL gives up.
 NUMBERS["OP_ALL"] = NUMBERS.pop("_OP_ALL") & ~NUMBERS["OP_DONT_INSERT_EMPTY_FRAGMENTS"]
 # The check of a whole chain includes that of the leaf.
-NUMBERS["VERIFY_CRL_CHECK_CHAIN"] = (
-    NUMBERS["VERIFY_CRL_CHECK_LEAF"] | NUMBERS.pop("_VERIFY_CRL_CHECK_ALL")
+NUMBERS["VERIFY_CRL_CHECK_CHAIN"] = NUMBERS["VERIFY_CRL_CHECK_LEAF"] | NUMBERS.pop(
+    "_VERIFY_CRL_CHECK_ALL"
 )
 
 CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED = range(3)
 
 PROTOCOL_SSLv2 = 0
 PROTOCOL_SSLv3 = 1
-PROTOCOL_TLS = PROTOCOL_SSLv23 = 2
+PROTOCOL_TLS = 2
+PROTOCOL_SSLv23 = 2
 PROTOCOL_TLSv1 = 3
 PROTOCOL_TLSv1_1 = 4
 PROTOCOL_TLSv1_2 = 5
@@ -51,15 +52,15 @@ HAS_TLS_UNIQUE = True
 HAS_ECDH = True
 HAS_ALPN = True
 HAS_PHA = True
-HAS_NPN = FEATURES["NPN"]
-HAS_PSK = FEATURES["PSK"]
-HAS_PSK_TLS13 = FEATURES["PSK"] and FEATURES["TLSv1_3"]
+HAS_NPN: bool = FEATURES["NPN"]
+HAS_PSK: bool = FEATURES["PSK"]
+HAS_PSK_TLS13: bool = FEATURES["PSK"] and FEATURES["TLSv1_3"]
 HAS_SSLv2 = False
-HAS_SSLv3 = FEATURES["SSLv3"]
-HAS_TLSv1 = FEATURES["TLSv1"]
-HAS_TLSv1_1 = FEATURES["TLSv1_1"]
-HAS_TLSv1_2 = FEATURES["TLSv1_2"]
-HAS_TLSv1_3 = FEATURES["TLSv1_3"]
+HAS_SSLv3: bool = FEATURES["SSLv3"]
+HAS_TLSv1: bool = FEATURES["TLSv1"]
+HAS_TLSv1_1: bool = FEATURES["TLSv1_1"]
+HAS_TLSv1_2: bool = FEATURES["TLSv1_2"]
+HAS_TLSv1_3: bool = FEATURES["TLSv1_3"]
 
 # Stricter defaults came with Python 3.10 (PEP 644): an interpreter's own choice is kept, so
 # that changing the import never changes which peers are accepted.

@@ -118,6 +118,11 @@ class _SSLContext:
 
     _c_ctx: Any
     _protocol: int
+    _c_sni: Callable[..., Any] | None
+    _c_message: Callable[..., Any] | None
+    _psk_client: Callable[..., Any] | None
+    _psk_server: Callable[..., Any] | None
+    _c_keylog: Any
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
         number = _c_int(protocol)
@@ -135,14 +140,11 @@ class _SSLContext:
         # What an SSL_CTX costs, so that PyPy's collector feels it.
         self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, size=10_000)
         self._protocol = number
-        self._c_sni: Callable[..., Any] | None = None
-        self._c_message: Callable[..., Any] | None = None
-        self._psk_client: Callable[..., Any] | None = None
-        self._psk_server: Callable[..., Any] | None = None
+        self._c_sni = self._c_message = self._psk_client = self._psk_server = None
         self._c_check_hostname = False
         self._c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
         self._c_pha = False
-        self._c_keylog: Any = None
+        self._c_keylog = None
         if not MODERN_DEFAULTS:
             lib.sb_ctx_set_options(
                 pointer, lib.sb_ctx_options(pointer) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
@@ -172,9 +174,7 @@ class _SSLContext:
         session: SSLSession | None = None,
     ) -> _SSLSocket:
         """Return the TLS part of a connected stream socket."""
-        return make_connection(
-            self, bool(server_side), server_hostname, owner, session, sock=sock
-        )
+        return make_connection(self, bool(server_side), server_hostname, owner, session, sock=sock)
 
     def _wrap_bio(
         self,
@@ -223,9 +223,7 @@ class _SSLContext:
     def verify_mode(self, value: int) -> None:
         mode = _c_int(value)
         if mode == CERT_NONE and self._c_check_hostname:
-            raise ValueError(
-                "Cannot set verify_mode to CERT_NONE when check_hostname is enabled."
-            )
+            raise ValueError("Cannot set verify_mode to CERT_NONE when check_hostname is enabled.")
         if mode not in (CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED):
             raise ValueError("invalid value for verify_mode")
         lib.sb_ctx_set_verify_mode(self._c_ctx, mode)
@@ -282,8 +280,7 @@ class _SSLContext:
         number = version = _c_int(value)
         if self._protocol not in _FLEXIBLE:
             raise ValueError(
-                "The context's protocol doesn't support modification of highest and lowest "
-                "version."
+                "The context's protocol doesn't support modification of highest and lowest version."
             )
         if number in (PROTO_MINIMUM_SUPPORTED, PROTO_MAXIMUM_SUPPORTED):
             known = [v for v, name in _VERSIONS.items() if _ffi.FEATURES[name]]
@@ -393,10 +390,7 @@ class _SSLContext:
         flat = _ffi.texts(block)
         width = len(CIPHER_FIELDS)
         return [
-            {
-                key: convert(text)
-                for (key, convert), text in zip(CIPHER_FIELDS, flat[i : i + width])
-            }
+            {key: convert(text) for (key, convert), text in zip(CIPHER_FIELDS, flat[i : i + width])}
             for i in range(0, len(flat), width)
         ]
 
@@ -485,9 +479,7 @@ class _SSLContext:
         try:
             raw = cadata.encode("ascii") if isinstance(cadata, str) else bytes(as_view(cadata))
         except (TypeError, UnicodeEncodeError):
-            raise TypeError(
-                "cadata should be an ASCII string or a bytes-like object"
-            ) from None
+            raise TypeError("cadata should be an ASCII string or a bytes-like object") from None
         if not raw:
             raise ValueError("Empty certificate data")
         if len(raw) > 0x7FFFFFFF:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from . import _ffi
@@ -103,13 +103,13 @@ _TEXTS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def lib_names() -> dict[int, str]:
     """Return the names of OpenSSL's libraries by number, as ``_ssl.lib_codes_to_names``."""
     return {row.value: ffi.string(row.name).decode() for row in _ffi.rows(lib.sb_libs)}
 
 
-@lru_cache(maxsize=None)
+@cache
 def reason_names() -> dict[tuple[int, int], str]:
     """Return the names of error reasons, as ``_ssl.err_codes_to_names``."""
     return {
@@ -158,9 +158,7 @@ def _verification(err: Any, hostname: str | None) -> Any:
     return exc
 
 
-def make(
-    status: int, err: Any, *, hostname: str | None = None, doing: str = "read"
-) -> BaseException:
+def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "read") -> Any:
     """Return the exception for a failing status.
 
     Args: err: the ``sb_error`` that the call filled; hostname: the name that was checked;
@@ -174,9 +172,7 @@ def make(
         position = f"_ssl.c:{err.line}: " if doing == "handshake" else ""
         return Timeout(f"{position}The {doing} operation timed out")
     if status == _ffi.ZERO_RETURN:
-        return _make(
-            SSLZeroReturnError, SSL_ERROR_ZERO_RETURN, err, _TEXTS[SSL_ERROR_ZERO_RETURN]
-        )
+        return _make(SSLZeroReturnError, SSL_ERROR_ZERO_RETURN, err, _TEXTS[SSL_ERROR_ZERO_RETURN])
     if status == _ffi.ABRUPT_EOF:
         return _make(SSLEOFError, SSL_ERROR_EOF, err, "EOF occurred in violation of protocol")
     if status == _ffi.SYSCALL:
@@ -203,11 +199,11 @@ def check(status: int, err: Any) -> None:
         raise make(status, err)
 
 
-def refusal(message: str) -> BaseException:
+def refusal(message: str) -> Any:
     """Return the SSLError of stdlib for a misuse that OpenSSL has no code for."""
     exc: Any = SSLError(0, f"{message} (_ssl.c:0)")
     exc.library = exc.reason = None
-    return exc  # type: ignore[no-any-return]
+    return exc
 
 
 def no_socket() -> BaseException:

@@ -20,7 +20,7 @@ import operator
 import sys
 import weakref
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ._ffi import ffi
 
@@ -51,13 +51,16 @@ class Hooks:
         return pending
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
 def _nobody() -> None:
     return None
 
 
 def _unraisable(exc: BaseException, subject: object) -> None:
     sys.unraisablehook(
-        SimpleNamespace(  # type: ignore[arg-type]
+        SimpleNamespace(
             exc_type=type(exc),
             exc_value=exc,
             exc_traceback=exc.__traceback__,
@@ -76,8 +79,10 @@ def _report(hooks: Hooks, exc: BaseException) -> None:
     _unraisable(exc, conn.context if conn is not None else None)
 
 
-def _upcall(failing: Any, report: Callable[[Hooks, BaseException], None]) -> Any:
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+def _upcall(
+    failing: Any, report: Callable[[Hooks, BaseException], None]
+) -> Callable[[_Function], _Function]:
+    def register(function: _Function) -> _Function:
         def guarded(handle: Any, *args: Any) -> Any:
             hooks = ffi.from_handle(handle)
             try:

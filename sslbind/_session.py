@@ -12,15 +12,19 @@ class SSLSession:
 
     __slots__ = ("_c_session", "_ctx", "_info")
 
+    _c_session: Any
+    _ctx: object
+    _info: Any
+
     def __new__(cls, *args: Any, **kwargs: Any) -> SSLSession:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
     @classmethod
     def _wrap(cls, pointer: Any, ctx: object) -> SSLSession:
         self = object.__new__(cls)
-        self._c_session: Any = ffi.gc(pointer, lib.sb_session_free)
+        self._c_session = ffi.gc(pointer, lib.sb_session_free)
         self._ctx = ctx
-        self._info: Any = ffi.new("sb_session_info *")
+        self._info = ffi.new("sb_session_info *")
         lib.sb_session_describe(pointer, self._info)
         return self
 

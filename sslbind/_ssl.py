@@ -33,27 +33,27 @@ from ._constants import (
     OPENSSL_VERSION,
     OPENSSL_VERSION_INFO,
     OPENSSL_VERSION_NUMBER,
+    PROTO_MAXIMUM_SUPPORTED,
+    PROTO_MINIMUM_SUPPORTED,
+    PROTOCOL_TLS,
+    PROTOCOL_TLS_CLIENT,
+    PROTOCOL_TLS_SERVER,
+    VERIFY_DEFAULT,
     HAS_SSLv2,
     HAS_SSLv3,
     HAS_TLSv1,
     HAS_TLSv1_1,
     HAS_TLSv1_2,
     HAS_TLSv1_3,
-    PROTO_MAXIMUM_SUPPORTED,
-    PROTO_MINIMUM_SUPPORTED,
     PROTO_SSLv3,
     PROTO_TLSv1,
     PROTO_TLSv1_1,
     PROTO_TLSv1_2,
     PROTO_TLSv1_3,
     PROTOCOL_SSLv23,
-    PROTOCOL_TLS,
-    PROTOCOL_TLS_CLIENT,
-    PROTOCOL_TLS_SERVER,
     PROTOCOL_TLSv1,
     PROTOCOL_TLSv1_1,
     PROTOCOL_TLSv1_2,
-    VERIFY_DEFAULT,
 )
 from ._ctx import _SSLContext
 from ._errors import (
@@ -191,4 +191,4 @@ def __getattr__(name: str) -> Any:
 
 
 if sys.platform == "win32":
-    from _ssl import enum_certificates, enum_crls  # noqa: F401
+    from _ssl import enum_certificates, enum_crls

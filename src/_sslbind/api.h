@@ -208,8 +208,8 @@ void sb_ctx_session_stats(sb_ctx *ctx, long out[11]);
  * nothing: on failure the context is as it was. `password` is the handle that sb_py_password
  * is called with, or NULL to refuse encrypted keys as OpenSSL's prompt would.
  * SSL_CTX_use_certificate_chain_file(3) */
-int sb_ctx_load_cert_chain(sb_ctx *ctx, const char *cert_file, const char *key_file,
-                           void *password, sb_error *err);
+int sb_ctx_load_cert_chain(sb_ctx *ctx, const char *cert_file, const char *key_file, void *password,
+                           sb_error *err);
 
 /* Diffie-Hellman parameters for TLS <= 1.2 servers, from PEM text.
  * SSL_CTX_set0_tmp_dh_pkey(3) */

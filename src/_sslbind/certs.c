@@ -45,8 +45,8 @@ sb_cert_encode(sb_cert *cert, int pem, sb_block *out, sb_error *err)
 
     sb_block_init(out);
     ERR_clear_error();
-    ok = memory != NULL && (pem ? PEM_write_bio_X509(memory, (X509 *)cert)
-                                : i2d_X509_bio(memory, (X509 *)cert));
+    ok = memory != NULL &&
+         (pem ? PEM_write_bio_X509(memory, (X509 *)cert) : i2d_X509_bio(memory, (X509 *)cert));
     if (ok)
         sb_block_add_bio(out, SB_K_BYTES, memory);
     BIO_free(memory);

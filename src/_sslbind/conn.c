@@ -61,9 +61,8 @@ make_ssl(sb_conn *conn, const char *host)
     /* Not SSL_MODE_ENABLE_PARTIAL_WRITE: users of stdlib rely on send() taking all or raising. */
     SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
     /* On a client it would make OpenSSL refuse external PSKs of TLS 1.3, which have none. */
-    if (conn->is_server &&
-        !SSL_set_session_id_context(ssl, (const unsigned char *)SESSION_CONTEXT,
-                                    sizeof SESSION_CONTEXT))
+    if (conn->is_server && !SSL_set_session_id_context(ssl, (const unsigned char *)SESSION_CONTEXT,
+                                                       sizeof SESSION_CONTEXT))
         goto done;
     if (ctx->post_handshake_auth)
         set_post_handshake_auth(ssl, conn->is_server);

@@ -432,9 +432,9 @@ sb_ctx_set_alpn(sb_ctx *ctx, const char *protos, size_t len, sb_error *err)
 {
     SSL_CTX *ssl_ctx = lock(ctx);
     /* This one returns 0 for success, and refuses lists that are not well formed. */
-    int ok = SSL_CTX_set_alpn_protos(ssl_ctx, (const unsigned char *)protos,
-                                     (unsigned int)len) == 0 &&
-             replace(&ctx->alpn, &ctx->alpn_len, protos, len);
+    int ok =
+        SSL_CTX_set_alpn_protos(ssl_ctx, (const unsigned char *)protos, (unsigned int)len) == 0 &&
+        replace(&ctx->alpn, &ctx->alpn_len, protos, len);
 
     if (ok)
         SSL_CTX_set_alpn_select_cb(ssl_ctx, sb_on_alpn, ctx);

@@ -39,10 +39,9 @@ sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const un
     int chosen;
 
     (void)ssl;
-    chosen = ctx->alpn_len == 0
-                 ? OPENSSL_NPN_NO_OVERLAP
-                 : SSL_select_next_proto(&ours, out_len, ctx->alpn, (unsigned int)ctx->alpn_len,
-                                         in, in_len);
+    chosen = ctx->alpn_len == 0 ? OPENSSL_NPN_NO_OVERLAP
+                                : SSL_select_next_proto(&ours, out_len, ctx->alpn,
+                                                        (unsigned int)ctx->alpn_len, in, in_len);
     if (chosen == OPENSSL_NPN_NEGOTIATED) {
         /* OpenSSL copies it before this turn ends; the client's list lives that long anyway. */
         for (i = 0; i < in_len; i += 1u + in[i])

@@ -162,10 +162,10 @@ void sb_conn_hold_ctx(sb_conn *conn);
 void sb_conn_let_go_ctx(sb_conn *conn);
 
 /* hooks.c */
-int sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
-               const unsigned char *in, unsigned int in_len, void *arg);
-int sb_on_npn_select(SSL *ssl, unsigned char **out, unsigned char *out_len,
-                     const unsigned char *in, unsigned int in_len, void *arg);
+int sb_on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+               unsigned int in_len, void *arg);
+int sb_on_npn_select(SSL *ssl, unsigned char **out, unsigned char *out_len, const unsigned char *in,
+                     unsigned int in_len, void *arg);
 int sb_on_npn_advertise(SSL *ssl, const unsigned char **out, unsigned int *out_len, void *arg);
 int sb_on_sni(SSL *ssl, int *alert, void *arg);
 void sb_on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl,
@@ -174,7 +174,6 @@ void sb_on_keylog(const SSL *ssl, const char *line);
 int sb_on_password(char *buf, int cap, int writing, void *handle);
 unsigned int sb_on_psk_client(SSL *ssl, const char *hint, char *identity, unsigned int id_cap,
                               unsigned char *psk, unsigned int cap);
-unsigned int sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk,
-                              unsigned int cap);
+unsigned int sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned int cap);
 
 #endif

@@ -726,8 +726,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
 }
 
 long long
-sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double timeout,
-              sb_error *err)
+sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double timeout, sb_error *err)
 {
     write_args args = {buf, len, resume};
     int status = run(conn, write_step, &args, timeout, err);

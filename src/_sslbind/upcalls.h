@@ -16,6 +16,6 @@ int sb_py_password(void *handle, char *buf, int cap);
 
 /* Put the identity (NUL-terminated, up to id_cap bytes with it) and the key; returns the key's
  * length, 0 to refuse. SSL_CTX_set_psk_client_callback(3) */
-unsigned int sb_py_psk_client(void *handle, const char *hint, char *identity,
-                              unsigned int id_cap, char *psk, unsigned int cap);
+unsigned int sb_py_psk_client(void *handle, const char *hint, char *identity, unsigned int id_cap,
+                              char *psk, unsigned int cap);
 unsigned int sb_py_psk_server(void *handle, const char *identity, char *psk, unsigned int cap);

@@ -60,7 +60,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m sslbind",
-        description="TLS for Python over the OpenSSL of this machine: try it, ask it, debug a peer.",
+        description="TLS for Python over this machine's OpenSSL: try it, ask it, debug a peer.",
     )
     parser.add_argument("--version", action="version", version=f"sslbind {__version__}")
     parser.set_defaults(run=None)
