@@ -47,8 +47,6 @@ class BuildExt(build_ext):
 abi3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setup(
-    # pyproject.toml spells it as a table for setuptools before 77, and as a string ever after.
-    license="MIT",
     cffi_modules=["build_ffi.py:ffibuilder"],
     cmdclass={"build_ext": BuildExt},
     options={"bdist_wheel": {"py_limited_api": "cp39"}} if abi3 else {},

@@ -66,6 +66,7 @@ finish(pthread_t thread)
     REQUIRE(pthread_join(thread, NULL) == 0, NULL);
 }
 
+/* A context that verifies its peers on the client's side, with a certificate on both. */
 static sb_ctx *
 make_ctx(int server_side)
 {
@@ -74,16 +75,13 @@ make_ctx(int server_side)
     sb_ctx *ctx = sb_ctx_new(server_side ? 17 : 16, "DEFAULT", TLS1_2_VERSION, &err);
 
     REQUIRE(ctx != NULL, &err);
-    if (server_side) {
-        REQUIRE(sb_ctx_load_cert_chain(ctx, in_directory("one.pem", path), NULL, NULL, &err) ==
-                    SB_OK,
-                &err);
-    } else {
-        REQUIRE(sb_ctx_load_verify(ctx, in_directory("ca.pem", path), NULL, &err) == SB_OK, &err);
-        sb_ctx_set_verify_mode(ctx, 2);
-        sb_ctx_set_check_hostname(ctx, 1);
-    }
+    REQUIRE(sb_ctx_load_cert_chain(ctx, in_directory("one.pem", path), NULL, NULL, &err) == SB_OK,
+            &err);
+    REQUIRE(sb_ctx_load_verify(ctx, in_directory("ca.pem", path), NULL, &err) == SB_OK, &err);
+    sb_ctx_set_verify_mode(ctx, server_side ? 1 : 2);
+    sb_ctx_set_check_hostname(ctx, !server_side);
     REQUIRE(sb_ctx_set_alpn(ctx, "\2h2\10http/1.1", 12, &err) == SB_OK, &err);
+    REQUIRE(sb_ctx_set_npn(ctx, "\2h2\10http/1.1", 12, &err) == SB_OK, &err);
     return ctx;
 }
 
@@ -205,14 +203,19 @@ free_certs(sb_cert **certs, size_t n)
     sb_free(certs);
 }
 
+typedef struct watch {
+    sb_conn *conn;
+    atomic_int *over;
+} watch;
+
 /* Everything that looks at a connection without moving data. */
 static void *
 describe(void *arg)
 {
-    duplex *d = arg;
-    sb_conn *conn = d->client;
+    watch *w = arg;
+    sb_conn *conn = w->conn;
 
-    while (!atomic_load(&d->over)) {
+    while (!atomic_load(w->over)) {
         char text[256];
         const char *name;
         sb_cipher cipher;
@@ -220,6 +223,7 @@ describe(void *arg)
         sb_error err;
         sb_cert **certs;
         size_t n;
+        int verified;
 
         sb_conn_version(conn);
         sb_conn_cipher(conn, &cipher);
@@ -232,8 +236,9 @@ describe(void *arg)
         sb_session_free(sb_conn_session(conn));
         if (sb_conn_peer_cert(conn, 0, &block, &err) == SB_OK)
             sb_block_clear(&block);
-        if (sb_conn_chain(conn, 1, &certs, &n, &err) == SB_OK)
-            free_certs(certs, n);
+        for (verified = 0; verified < 2; verified++)
+            if (sb_conn_chain(conn, verified, &certs, &n, &err) == SB_OK)
+                free_certs(certs, n);
         usleep(500);
     }
     return NULL;
@@ -260,6 +265,7 @@ one_connection(int family, int version, int orderly)
 {
     sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
     duplex d = {.orderly = orderly};
+    watch watches[2];
     pthread_t threads[SENDERS], readers[2], describers[2], shaker, replier, closer, unwrapper;
     sb_error err;
     int fds[2], i;
@@ -273,8 +279,10 @@ one_connection(int family, int version, int orderly)
     sb_ctx_free(client_ctx);
     sb_ctx_free(server_ctx);
 
-    for (i = 0; i < 2; i++)
-        describers[i] = start(describe, &d);
+    for (i = 0; i < 2; i++) {
+        watches[i] = (watch){i == 0 ? d.client : d.server, &d.over};
+        describers[i] = start(describe, &watches[i]);
+    }
     shaker = start(shake, d.server);
     shake(d.client);
     finish(shaker);
@@ -532,15 +540,16 @@ two_buffers(void)
         {sb_conn_new(client_ctx, 0, HOST, -1, down, up, &err, &err), 40 * PIECE, 20 * PIECE},
         {sb_conn_new(server_ctx, 1, NULL, -1, up, down, &err, &err), 20 * PIECE, 40 * PIECE},
     };
-    duplex d = {.client = ends[0].conn};
+    atomic_int over = 0;
+    watch w = {ends[0].conn, &over};
     pthread_t thread, describer;
 
     REQUIRE(ends[0].conn != NULL && ends[1].conn != NULL, &err);
-    describer = start(describe, &d);
+    describer = start(describe, &w);
     thread = start(drive, &ends[1]);
     drive(&ends[0]);
     finish(thread);
-    atomic_store(&d.over, 1);
+    atomic_store(&over, 1);
     finish(describer);
     sb_conn_free(ends[0].conn);
     sb_conn_free(ends[1].conn);
