@@ -62,15 +62,20 @@ HAS_TLSv1_1: bool = FEATURES["TLSv1_1"]
 HAS_TLSv1_2: bool = FEATURES["TLSv1_2"]
 HAS_TLSv1_3: bool = FEATURES["TLSv1_3"]
 
-# Stricter defaults came with Python 3.10 (PEP 644): an interpreter's own choice is kept, so
-# that changing the import never changes which peers are accepted.
+# Python 3.10 brought stricter defaults (PEP 644), and whoever builds Python may choose OpenSSL's
+# own instead, as Debian does. The interpreter's choice is kept, so that changing the import
+# never changes which peers are accepted.
 MODERN_DEFAULTS = sys.version_info >= (3, 10)
-_DEFAULT_CIPHERS = (
-    "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
-    if MODERN_DEFAULTS
-    else "DEFAULT:!aNULL:!eNULL:!MD5:!3DES:!DES:!RC4:!IDEA:!SEED:!aDSS:!SRP:!PSK"
-)
-MINIMUM_VERSION = PROTO_TLSv1_2 if MODERN_DEFAULTS else 0
+try:
+    from _ssl import _DEFAULT_CIPHERS
+except ImportError:
+    _DEFAULT_CIPHERS = (
+        "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+    )
+_PYTHONS_CHOICE: bool = _DEFAULT_CIPHERS.startswith("@SECLEVEL=")
+#: The cipher list that contexts begin with; None leaves OpenSSL's.
+CIPHERS: str | None = _DEFAULT_CIPHERS if _PYTHONS_CHOICE or not MODERN_DEFAULTS else None
+MINIMUM_VERSION = PROTO_TLSv1_2 if _PYTHONS_CHOICE else 0
 
 
 def _version_info(number: int) -> tuple[int, int, int, int, int]:

@@ -129,8 +129,12 @@ class _SSLContext:
         if number in _DEPRECATED_PROTOCOLS:
             _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 3)
         err = _errors.new_record()
+        ciphers = _constants.CIPHERS
         pointer = lib.sb_ctx_new(
-            number, _constants._DEFAULT_CIPHERS.encode(), _constants.MINIMUM_VERSION, err
+            number,
+            ffi.NULL if ciphers is None else ciphers.encode(),
+            _constants.MINIMUM_VERSION,
+            err,
         )
         if not pointer:
             if err.code:

@@ -138,9 +138,9 @@ void sb_block_clear(sb_block *block);
 
 /* ------------------------------------------------------------------ contexts (ctx.c) */
 
-/* A new context. protocol: CPython's PROTOCOL_* numbers; ciphers: the list to begin with;
- * min_version: the lowest version of version-flexible protocols, 0 for the library's own.
- * NULL on failure. SSL_CTX_new(3) */
+/* A new context. protocol: CPython's PROTOCOL_* numbers; ciphers: the list to begin with, NULL
+ * for OpenSSL's; min_version: the lowest version of version-flexible protocols, 0 for the
+ * library's own. NULL on failure. SSL_CTX_new(3) */
 sb_ctx *sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err);
 void sb_ctx_free(sb_ctx *ctx); /* NULL is fine; connections keep their own reference */
 

@@ -76,7 +76,8 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
     SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_NONE, NULL);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_ctx), X509_V_FLAG_TRUSTED_FIRST);
     sb_ctx_set_host_flags(ctx, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_CTX_set_cipher_list(ssl_ctx, ciphers) && SSL_CTX_set_app_data(ssl_ctx, ctx);
+    return (ciphers == NULL || SSL_CTX_set_cipher_list(ssl_ctx, ciphers)) &&
+           SSL_CTX_set_app_data(ssl_ctx, ctx);
 }
 
 /* Handshakes follow one another without a gap on a busy server: a change must not starve. */

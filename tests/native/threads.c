@@ -20,9 +20,10 @@
 
 enum {
     SENDERS = 4,
-    SENDS = 12,          /* of each sender */
-    PIECE = 40000,       /* bytes of a send: two records and a part */
+    SENDS = 4,           /* of each sender */
+    PIECE = 1000000,     /* bytes of a send: more than a socket takes, and a part of a record */
     REPLY = 1024 * 1024, /* bytes the server sends meanwhile */
+    PACKET = 40000, /* bytes of a send over memory */
     HANDSHAKERS = 64,
     PATIENCE = 60, /* seconds, for every operation */
 };
@@ -107,6 +108,49 @@ make_sockets(int family, int fds[2])
     close(listener);
 }
 
+/* ---------------------------------------------------------------- operations */
+
+/* As the Python side does it: an interrupted call is repeated with the time that is left. */
+static int
+handshake(sb_conn *conn, double timeout, sb_error *err)
+{
+    int status = sb_conn_handshake(conn, timeout, err);
+
+    while (status == SB_INTERRUPTED)
+        status = sb_conn_handshake(conn, err->remaining, err);
+    return status;
+}
+
+static long long
+read_some(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err)
+{
+    long long n = sb_conn_read(conn, buf, cap, timeout, err);
+
+    while (n == SB_INTERRUPTED)
+        n = sb_conn_read(conn, buf, cap, err->remaining, err);
+    return n;
+}
+
+static long long
+write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *err)
+{
+    long long n = sb_conn_write(conn, buf, len, 0, timeout, err);
+
+    while (n == SB_INTERRUPTED)
+        n = sb_conn_write(conn, buf, len, 1, err->remaining, err);
+    return n;
+}
+
+static int
+end(sb_conn *conn, sb_error *err)
+{
+    int status = sb_conn_shutdown(conn, PATIENCE, err);
+
+    while (status == SB_INTERRUPTED)
+        status = sb_conn_shutdown(conn, err->remaining, err);
+    return status;
+}
+
 /* ---------------------------------------------------------------- one connection */
 
 typedef struct duplex {
@@ -114,6 +158,7 @@ typedef struct duplex {
     sb_conn *server;
     int orderly; /* close only after everything has arrived */
     atomic_int over;
+    atomic_int senders; /* how many have begun: each sends its number only */
     atomic_size_t client_got;
     atomic_size_t server_got;
 } duplex;
@@ -123,20 +168,28 @@ shake(void *arg)
 {
     sb_error err;
 
-    REQUIRE(sb_conn_handshake(arg, PATIENCE, &err) == SB_OK, &err);
+    REQUIRE(handshake(arg, PATIENCE, &err) == SB_OK, &err);
     return NULL;
 }
 
-/* Read until the connection ends, one way or another. */
+/* Read until the connection ends, one way or another. What was sent in a piece must be in one. */
 static void
-drain(sb_conn *conn, atomic_size_t *got)
+drain(sb_conn *conn, size_t piece, atomic_size_t *got)
 {
     char *buf = malloc(256 * 1024);
+    char expected = 0;
+    size_t total = 0;
     sb_error err;
-    long long n;
+    long long n, i;
 
-    while ((n = sb_conn_read(conn, buf, 256 * 1024, PATIENCE, &err)) > 0)
-        atomic_fetch_add(got, (size_t)n);
+    while ((n = read_some(conn, buf, 256 * 1024, PATIENCE, &err)) > 0) {
+        for (i = 0; i < n; i++, total++) {
+            if (total % piece == 0)
+                expected = buf[i];
+            REQUIRE(buf[i] == expected, NULL);
+        }
+        atomic_store(got, total);
+    }
     REQUIRE(n != SB_TIMEOUT && n != SB_INVALID, &err);
     free(buf);
 }
@@ -146,7 +199,7 @@ read_client(void *arg)
 {
     duplex *d = arg;
 
-    drain(d->client, &d->client_got);
+    drain(d->client, REPLY / 8, &d->client_got);
     return NULL;
 }
 
@@ -156,20 +209,22 @@ read_server(void *arg)
     duplex *d = arg;
     sb_error err;
 
-    drain(d->server, &d->server_got);
-    sb_conn_shutdown(d->server, PATIENCE, &err);
+    usleep(150 * 1000); /* long enough for all senders but one to wait for their turns */
+    drain(d->server, PIECE, &d->server_got);
+    end(d->server, &err);
     return NULL;
 }
 
 static void
 send_all(duplex *d, sb_conn *conn, size_t total, size_t piece)
 {
-    char *buf = calloc(1, piece);
+    char *buf = malloc(piece);
     sb_error err;
     long long n;
 
+    memset(buf, atomic_fetch_add(&d->senders, 1), piece);
     for (; total > 0; total -= piece) {
-        n = sb_conn_write(conn, buf, piece, 0, PATIENCE, &err);
+        n = write_all(conn, buf, piece, PATIENCE, &err);
         REQUIRE(n == (long long)piece || !d->orderly, &err);
         if (n < 0)
             break;
@@ -249,7 +304,7 @@ unwrap(void *arg)
 {
     sb_error err;
 
-    sb_conn_shutdown(((duplex *)arg)->client, PATIENCE, &err);
+    end(((duplex *)arg)->client, &err);
     return NULL;
 }
 
@@ -344,19 +399,20 @@ shake_in_memory(contexts *c)
     sb_conn *client = sb_conn_new(c->client, 0, HOST, -1, down, up, c, &err);
     sb_conn *server = sb_conn_new(c->server, 1, NULL, -1, up, down, c, &err);
     int mine = SB_WANT_READ, theirs = SB_WANT_READ;
-    char text[PIECE] = {0};
+    static char text[20000];
+    char got_text[sizeof text];
     size_t got = 0;
 
     REQUIRE(client != NULL && server != NULL, &err);
     while (mine != SB_OK || theirs != SB_OK) {
-        mine = sb_conn_handshake(client, 0, &err);
+        mine = handshake(client, 0, &err);
         REQUIRE(mine == SB_OK || mine == SB_WANT_READ, &err);
-        theirs = sb_conn_handshake(server, 0, &err);
+        theirs = handshake(server, 0, &err);
         REQUIRE(theirs == SB_OK || theirs == SB_WANT_READ, &err);
     }
-    REQUIRE(sb_conn_write(client, text, sizeof text, 0, 0, &err) == PIECE, &err);
+    REQUIRE(write_all(client, text, sizeof text, 0, &err) == sizeof text, &err);
     while (got < sizeof text) {
-        long long n = sb_conn_read(server, text, sizeof text, 0, &err);
+        long long n = read_some(server, got_text, sizeof got_text, 0, &err);
 
         REQUIRE(n > 0, &err);
         got += (size_t)n;
@@ -383,8 +439,8 @@ shake_on_sockets(contexts *c)
     shaker = start(shake, server);
     shake(client);
     finish(shaker);
-    REQUIRE(sb_conn_write(server, text, sizeof text, 0, PATIENCE, &err) == sizeof text, &err);
-    REQUIRE(sb_conn_read(client, text, sizeof text, PATIENCE, &err) == sizeof text, &err);
+    REQUIRE(write_all(server, text, sizeof text, PATIENCE, &err) == sizeof text, &err);
+    REQUIRE(read_some(client, text, sizeof text, PATIENCE, &err) == sizeof text, &err);
     sb_conn_free(client);
     sb_conn_free(server);
     close(fds[0]);
@@ -496,31 +552,31 @@ one_context(void)
 
 /* ---------------------------------------------------------------- two threads, two buffers */
 
-typedef struct end {
+typedef struct driver {
     sb_conn *conn;
     size_t to_send;
     size_t to_get;
-} end;
+} driver;
 
 static void *
 drive(void *arg)
 {
-    end *e = arg;
-    char buf[PIECE] = {0};
+    driver *e = arg;
+    char buf[PACKET] = {0};
     sb_error err;
     int status;
 
-    while ((status = sb_conn_handshake(e->conn, 0, &err)) == SB_WANT_READ)
+    while ((status = handshake(e->conn, 0, &err)) == SB_WANT_READ)
         usleep(50);
     REQUIRE(status == SB_OK, &err);
     while (e->to_send > 0 || e->to_get > 0) {
         long long n;
 
         if (e->to_send > 0) {
-            REQUIRE(sb_conn_write(e->conn, buf, sizeof buf, 0, 0, &err) == PIECE, &err);
+            REQUIRE(write_all(e->conn, buf, sizeof buf, 0, &err) == PACKET, &err);
             e->to_send -= sizeof buf;
         }
-        n = sb_conn_read(e->conn, buf, sizeof buf, 0, &err);
+        n = read_some(e->conn, buf, sizeof buf, 0, &err);
         REQUIRE(n > 0 || n == SB_WANT_READ, &err);
         if (n > 0)
             e->to_get -= (size_t)n;
@@ -536,9 +592,9 @@ two_buffers(void)
     sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
     sb_bio *up = sb_bio_new(), *down = sb_bio_new();
     sb_error err;
-    end ends[2] = {
-        {sb_conn_new(client_ctx, 0, HOST, -1, down, up, &err, &err), 40 * PIECE, 20 * PIECE},
-        {sb_conn_new(server_ctx, 1, NULL, -1, up, down, &err, &err), 20 * PIECE, 40 * PIECE},
+    driver ends[2] = {
+        {sb_conn_new(client_ctx, 0, HOST, -1, down, up, &err, &err), 40 * PACKET, 20 * PACKET},
+        {sb_conn_new(server_ctx, 1, NULL, -1, up, down, &err, &err), 20 * PACKET, 40 * PACKET},
     };
     atomic_int over = 0;
     watch w = {ends[0].conn, &over};
