@@ -5,6 +5,7 @@ Every socket gets a deadline, so that a bug fails a test and never hangs the sui
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -273,10 +274,9 @@ class Wire:
             if message:
                 self.theirs.write(message)
             else:
-                try:
+                # It waits for our close_notify; its own is written.
+                with contextlib.suppress(ssl.SSLWantReadError):
                     self.theirs.unwrap()
-                except ssl.SSLWantReadError:
-                    pass  # it waits for our close_notify; its own is written
         return self._out.read()
 
     def feed(self, data: bytes) -> None:

@@ -7,6 +7,8 @@ call, flushed before the call, so that the last line names the one that crashed.
 from __future__ import annotations
 
 import array
+import contextlib
+import functools
 import importlib
 import json
 import socket
@@ -96,13 +98,21 @@ def functions(mod, files):
     return None, [name for name in names if hasattr(mod, name)], lambda: mod
 
 
-def public(thing, leave_out=()):
-    """Return the names of an object's public members."""
+def public(thing):
+    """Return the names of an object's public members, but not what any socket has."""
     return [
         name
         for name in dir(type(thing))
-        if not name.startswith("_") and name not in leave_out
+        if not name.startswith("_")
+        and name not in LEAVE_OUT
+        and getattr(type(thing), name) is not getattr(socket.socket, name, None)
     ]
+
+
+@functools.cache
+def shared(maker, mod, files):
+    """Return a context for many connections, which none of the calls below touches."""
+    return maker(mod, files)
 
 
 def context_of(mod, files):
@@ -136,20 +146,19 @@ def ended_bio_of(mod, files):
 
 def fresh_object_of(mod, files):
     """Make an object before its handshake."""
-    return client_of(mod, files).wrap_bio(mod.MemoryBIO(), mod.MemoryBIO(), False, HOST)
+    context = shared(client_of, mod, files)
+    return context.wrap_bio(mod.MemoryBIO(), mod.MemoryBIO(), False, HOST)
 
 
 def objects_of(mod, files):
     """Make two objects after their handshake."""
     one, two = mod.MemoryBIO(), mod.MemoryBIO()
-    client = client_of(mod, files).wrap_bio(one, two, False, HOST)
-    server = context_of(mod, files).wrap_bio(two, one, True)
+    client = shared(client_of, mod, files).wrap_bio(one, two, False, HOST)
+    server = shared(context_of, mod, files).wrap_bio(two, one, True)
     for _ in range(4):
         for end in (client, server):
-            try:
+            with contextlib.suppress(mod.SSLWantReadError):
                 end.do_handshake()
-            except mod.SSLWantReadError:
-                pass
     server.write(b"something to read")
     return client, server
 
@@ -171,18 +180,16 @@ def sockets_of(mod, files):
     left, right = socket.socketpair()
     left.setblocking(False)
     right.setblocking(False)
-    client = client_of(mod, files).wrap_socket(
+    client = shared(client_of, mod, files).wrap_socket(
         left, server_hostname=HOST, do_handshake_on_connect=False
     )
-    server = context_of(mod, files).wrap_socket(
+    server = shared(context_of, mod, files).wrap_socket(
         right, server_side=True, do_handshake_on_connect=False
     )
     for _ in range(4):
         for end in (client, server):
-            try:
+            with contextlib.suppress(mod.SSLWantReadError):
                 end.do_handshake()
-            except mod.SSLWantReadError:
-                pass
     server.send(b"something to read")
     client.keep = server
     return client
@@ -192,7 +199,8 @@ def fresh_socket_of(mod, files):
     """Make a non-blocking socket before its handshake."""
     left, right = socket.socketpair()
     left.setblocking(False)
-    sock = client_of(mod, files).wrap_socket(
+    right.shutdown(socket.SHUT_WR)  # else a blocking handshake would wait for ever
+    sock = shared(client_of, mod, files).wrap_socket(
         left, server_hostname=HOST, do_handshake_on_connect=False
     )
     sock.keep = right
@@ -210,7 +218,7 @@ def unconnected_socket_of(mod, files):
     """Make a socket that is not connected."""
     plain = socket.socket()
     plain.setblocking(False)
-    return client_of(mod, files).wrap_socket(plain, server_hostname=HOST)
+    return shared(client_of, mod, files).wrap_socket(plain, server_hostname=HOST)
 
 
 MAKERS = {
@@ -227,28 +235,30 @@ MAKERS = {
     "unconnected socket": unconnected_socket_of,
 }
 
-# What belongs to `socket.socket`, or would touch the world outside.
-LEAVE_OUT = {
-    "bind",
-    "listen",
-    "share",
-    "ioctl",
-    "sendmsg_afalg",
-    "setsockopt",
-    "getsockopt",
-    "keylog_filename",
-    "sslsocket_class",
-    "sslobject_class",
-    "recvmsg",
-    "recvmsg_into",
-    "sendmsg",
-}
+# What would touch the world outside, or is no more than an attribute.
+LEAVE_OUT = {"keylog_filename", "sslsocket_class", "sslobject_class"}
+
+# Members that leave the object as it was, so that one will do for many calls.
+HARMLESS = (
+    "set_",
+    "get",
+    "load_",
+    "selected_",
+    "wrap_",
+    "cipher",
+    "version",
+    "pending",
+    "compression",
+    "shared_ciphers",
+    "session",
+    "group",
+)
 
 
-def told(call) -> str:
+def told(call, *args) -> str:
     """Return the class of what a call raised, or an empty text."""
     try:
-        call()
+        call(*args)
     except BaseException as exc:
         return type(exc).__name__
     return ""
@@ -260,32 +270,33 @@ def tries(mod, group, files):
         _, names, make = functions(mod, files)
     else:
         maker = MAKERS[group]
-        names = [name for name in public(maker(mod, files)) if name not in LEAVE_OUT]
+        names = public(maker(mod, files))
 
         def make():
             return maker(mod, files)
 
     for name in names:
         target = make()
+        fresh = (lambda one=target: one) if name.startswith(HARMLESS) else make
         kind = getattr(type(target), name, None) if group != "functions" else None
         if isinstance(kind, (property, types.GetSetDescriptorType)) or (
             kind is not None and not callable(kind)
         ):
             for label, value in WRONG.items():
-                yield f"{name} = {label}", make(), lambda t, n=name, v=value: setattr(t, n, v)
+                yield f"{name} = {label}", fresh(), lambda t, n=name, v=value: setattr(t, n, v)
             continue
-        yield f"{name}()", make(), lambda t, n=name: getattr(t, n)()
+        yield f"{name}()", fresh(), lambda t, n=name: getattr(t, n)()
         for label, value in WRONG.items():
             if label in HUGE:
                 continue
-            yield f"{name}({label})", make(), lambda t, n=name, v=value: getattr(t, n)(v)
+            yield f"{name}({label})", fresh(), lambda t, n=name, v=value: getattr(t, n)(v)
             yield (
                 f"{name}({label}, {label})",
-                make(),
+                fresh(),
                 lambda t, n=name, v=value: getattr(t, n)(v, v),
             )
-        yield f"{name}(10 arguments)", make(), lambda t, n=name: getattr(t, n)(*range(10))
-        yield f"{name}(nonsense=1)", make(), lambda t, n=name: getattr(t, n)(nonsense=1)
+        yield f"{name}(10 arguments)", fresh(), lambda t, n=name: getattr(t, n)(*range(10))
+        yield f"{name}(nonsense=1)", fresh(), lambda t, n=name: getattr(t, n)(nonsense=1)
 
 
 class Files:
@@ -293,6 +304,7 @@ class Files:
 
     def __init__(self, ca, both) -> None:
         self.ca, self.both = ca, both
+        self.server = self
 
 
 def main(name, group, ca, both) -> None:
@@ -303,10 +315,7 @@ def main(name, group, ca, both) -> None:
     results = {}
     for label, target, call in tries(mod, group, Files(ca, both)):
         print(label.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
-        results[label] = told(lambda: call(target))
-        if isinstance(target, socket.socket):
-            told(target.close)
-            told(lambda: target.keep.close())
+        results[label] = told(call, target)
     print(json.dumps(results))
 
 

@@ -46,7 +46,7 @@ def odd_names() -> x509.Name:
             rdn([attribute(NameOID.EMAIL_ADDRESS, "a@b.example")]),
             rdn([attribute(x509.ObjectIdentifier("1.2.3.4.5.6.7.8.9.10.11.12"), "odd type")]),
             rdn([attribute(NameOID.TITLE, "printable", _ASN1Type.PrintableString)]),
-            rdn([attribute(NameOID.PSEUDONYM, "quotes \" + , = \\ / \n newline")]),
+            rdn([attribute(NameOID.PSEUDONYM, 'quotes " + , = \\ / \n newline')]),
         ]
     )
 

@@ -923,6 +923,10 @@ def test_wrong_time(name, state, pki):
             sock.close()
             other.close()
 
+    # Where the stdlib trips over its own None, any refusal is as good.
+    if scene(ssl) == Outcome(error="AttributeError"):
+        assert scene(sslbind).error
+        return
     compare(scene)
 
 

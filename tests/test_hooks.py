@@ -365,8 +365,9 @@ def test_key_log_on_a_full_disk(pki, version):
 def psk_contexts(mod, version, client_hook, server_hook):
     """Return a client and a server that know no certificates, only their hooks."""
     need(mod, "set_psk_client_callback")
-    client, server = mod.SSLContext(mod.PROTOCOL_TLS_CLIENT), mod.SSLContext(
-        mod.PROTOCOL_TLS_SERVER
+    client, server = (
+        mod.SSLContext(mod.PROTOCOL_TLS_CLIENT),
+        mod.SSLContext(mod.PROTOCOL_TLS_SERVER),
     )
     client.check_hostname = False
     client.verify_mode = mod.CERT_NONE

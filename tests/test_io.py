@@ -8,6 +8,7 @@ spin. Every test here holds for the stdlib too.
 from __future__ import annotations
 
 import array
+import contextlib
 import hashlib
 import random
 import select
@@ -562,10 +563,8 @@ class Talker:
 
     def read(self) -> None:
         """Read once."""
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self.got.add(self.end.read(self._dice.choice((1, 300, 16384, LARGE))))
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass
 
     @property
     def hungry(self) -> bool:

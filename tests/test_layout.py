@@ -58,7 +58,7 @@ def test_only_errors_reads_errors(path):
 @each(C_FILES)
 def test_no_python_in_c(path):
     """The C layer knows nothing of an interpreter, so that abi3 and PyPy work."""
-    assert "Python.h" not in path.read_text()
+    assert not re.findall(r"^\s*#\s*include\s*[<\"]Python", path.read_text(), re.MULTILINE)
     assert not [name for name in names_in(path) if re.match(r"Py[A-Z_]\w*", name)]
 
 
@@ -101,29 +101,40 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def test_every_upcall_is_registered():
-    """Each function that C may call is defined in _hooks.py."""
-    declared = set(re.findall(r"\b(sb_py_\w+)\s*\(", code(C_FOLDER / "upcalls.h")))
-    assert declared
+def upcalls() -> dict[str, str]:
+    """Return the functions that C may call, with what they return."""
+    text = code(C_FOLDER / "upcalls.h")
+    return {name: kind for kind, name in re.findall(r"\b(\w+)\s+\**(sb_py_\w+)\s*\(", text)}
+
+
+def test_every_upcall_is_registered_and_fails_closed():
+    """Each function that C may call is in _hooks.py, with the code to return when it fails.
+
+    cffi's own default is 0, which is success to an SNI callback.
+    """
     defined = {
-        node.name for node in ast.walk(tree_of(PACKAGE / "_hooks.py"))
+        node.name: node
+        for node in ast.walk(tree_of(PACKAGE / "_hooks.py"))
         if isinstance(node, ast.FunctionDef)
     }
-    assert declared <= defined
+    assert upcalls()
+    assert set(upcalls()) <= set(defined)
+    for name, kind in upcalls().items():
+        options = defined[name].decorator_list[0].keywords
+        failing = next(option.value for option in options if option.arg == "failing")
+        nothing = isinstance(failing, ast.Constant) and failing.value is None
+        assert nothing == (kind == "void"), name
 
 
 def test_only_hooks_registers():
-    """`def_extern` stands in _hooks.py, always with what to return after a failure."""
-    for path in MODULES:
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Attribute) and node.attr == "def_extern":
-                assert path.name == "_hooks.py"
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "def_extern"
-            ):
-                assert "error" in {keyword.arg for keyword in node.keywords}
+    """`def_extern` stands in _hooks.py, at one place."""
+    places = [
+        path.name
+        for path in MODULES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr == "def_extern"
+    ]
+    assert places == ["_hooks.py"]
 
 
 @each([path for path in MODULES if path.name != "_ffi.py"])
@@ -176,11 +187,11 @@ LAYERS = {
     "_ctx": 5,
     "_ssl": 6,
     "_enums": 7,
+    "_defaults": 7,
     "_object": 8,
     "_socket": 8,
     "_context": 9,
-    "_defaults": 10,
-    "__init__": 11,
+    "__init__": 10,
 }
 
 
@@ -201,11 +212,7 @@ def test_layers_point_one_way(path):
     assert upward == set()
 
 
-PYTHON = [
-    path
-    for folder in ("sslbind", "tests")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-]
+PYTHON = [path for folder in ("sslbind", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 @each(PYTHON)

@@ -75,6 +75,11 @@ SAME = (
 )
 
 
+# Not compared: what works with sslbind and not with every stdlib (NPN, a default that gets lost
+# on its way to the plain socket, options of 64 bits), and which of several faults is named first.
+BETTER = ("set_npn_protocols(", "recvfrom_into(", "options = 2**63", "wrap_bio(")
+
+
 def alike(ours: str, theirs: str) -> bool:
     """Tell whether two refusals mean the same."""
     return ours == theirs or any({ours, theirs} <= kinds for kinds in SAME)
@@ -91,7 +96,7 @@ def test_wrong_arguments(group, pki):
     differing = {
         label: (ours[label], told)
         for label, told in theirs.items()
-        if label in ours and told and not alike(ours[label], told)
+        if label in ours and told and not alike(ours[label], told) and not label.startswith(BETTER)
     }
     assert differing == {}, "sslbind's answer first, then the stdlib's"
 

@@ -53,7 +53,7 @@ def test_equality(mod, pki, contexts, version):
     left, _ = shaken_pair(mod, pki, version, *contexts)
     one, two = left.obj.session, left.obj.session
     assert one == two
-    assert not one != two
+    assert (one != two) is False
     other = shaken_pair(mod, pki, version, *contexts)[0].obj.session
     assert one != other
     assert one != 7

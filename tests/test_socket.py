@@ -325,9 +325,7 @@ def test_own_classes(mod, pki):
     context.sslsocket_class = Mine
     left, right = socket.socketpair()
     with left, right:
-        with context.wrap_socket(
-            left, server_hostname=HOST, do_handshake_on_connect=False
-        ) as sock:
+        with context.wrap_socket(left, server_hostname=HOST, do_handshake_on_connect=False) as sock:
             assert type(sock) is Mine
 
 
@@ -349,9 +347,7 @@ def test_early_plain_text_is_refused(mod, pki):
     assert readable(left, DEADLINE)
     context = server_context(mod, pki)
     told = outcome(
-        lambda: context.wrap_socket(
-            left, server_side=True, do_handshake_on_connect=False
-        ).recv(100)
+        lambda: context.wrap_socket(left, server_side=True, do_handshake_on_connect=False).recv(100)
     )
     assert told.error
     left.close()

@@ -244,9 +244,7 @@ def test_many_receivers(link, version):
     for peer in peers:
         peer.start()
     made.theirs.sendall(b"x" * total)
-    made.theirs.setblocking(False)
-    with pytest.raises(ssl.SSLWantReadError):
-        made.theirs.unwrap()
+    made.theirs.close()
     assert sum(peer.finish() for peer in peers) == total
 
 
@@ -498,9 +496,7 @@ def operate():
 sock, other, call = operate()
 """
 
-OPERATIONS = pytest.mark.parametrize(
-    "what", ("recv", "read", "handshake", "sendall", "unwrap")
-)
+OPERATIONS = pytest.mark.parametrize("what", ("recv", "read", "handshake", "sendall", "unwrap"))
 
 
 @OPERATIONS

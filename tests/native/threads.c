@@ -16,10 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
-    SENDERS = 4,
+    MOST_SENDERS = 4,
     SENDS = 4,           /* of each sender */
     PIECE = 1000000,     /* bytes of a send: more than a socket takes, and a part of a record */
     REPLY = 1024 * 1024, /* bytes the server sends meanwhile */
@@ -316,12 +317,12 @@ close_client(void *arg)
 }
 
 static void
-one_connection(int family, int version, int orderly)
+one_connection(int family, int version, int orderly, int senders)
 {
     sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
     duplex d = {.orderly = orderly};
     watch watches[2];
-    pthread_t threads[SENDERS], readers[2], describers[2], shaker, replier, closer, unwrapper;
+    pthread_t threads[MOST_SENDERS], readers[2], describers[2], shaker, replier, closer, unwrapper;
     sb_error err;
     int fds[2], i;
 
@@ -345,10 +346,10 @@ one_connection(int family, int version, int orderly)
     readers[0] = start(read_client, &d);
     readers[1] = start(read_server, &d);
     replier = start(send_server, &d);
-    for (i = 0; i < SENDERS; i++)
+    for (i = 0; i < senders; i++)
         threads[i] = start(send_client, &d);
     if (orderly) {
-        for (i = 0; i < SENDERS; i++)
+        for (i = 0; i < senders; i++)
             finish(threads[i]);
         finish(replier);
         while (atomic_load(&d.client_got) < REPLY)
@@ -365,7 +366,7 @@ one_connection(int family, int version, int orderly)
     if (!orderly) {
         shutdown(fds[0], SHUT_RDWR);
         finish(unwrapper);
-        for (i = 0; i < SENDERS; i++)
+        for (i = 0; i < senders; i++)
             finish(threads[i]);
         finish(replier);
     }
@@ -375,9 +376,57 @@ one_connection(int family, int version, int orderly)
     for (i = 0; i < 2; i++)
         finish(describers[i]);
     if (orderly)
-        REQUIRE(atomic_load(&d.server_got) == (size_t)SENDERS * SENDS * PIECE, NULL);
+        REQUIRE(atomic_load(&d.server_got) == (size_t)senders * SENDS * PIECE, NULL);
     sb_conn_free(d.client);
     sb_conn_free(d.server);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* ---------------------------------------------------------------- several that wait */
+
+static void *
+read_one(void *arg)
+{
+    sb_error err;
+    char byte;
+
+    REQUIRE(read_some(arg, &byte, 1, PATIENCE, &err) == 1, &err);
+    return NULL;
+}
+
+/* Threads that wait for the same connection take no time of the processor. */
+static void
+waiting_is_free(int family)
+{
+    sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
+    pthread_t readers[3], shaker;
+    sb_conn *client, *server;
+    sb_error err;
+    clock_t begin;
+    int fds[2], i;
+
+    make_sockets(family, fds);
+    client = sb_conn_new(client_ctx, 0, HOST, fds[0], NULL, NULL, &err, &err);
+    server = sb_conn_new(server_ctx, 1, NULL, fds[1], NULL, NULL, &err, &err);
+    REQUIRE(client != NULL && server != NULL, &err);
+    shaker = start(shake, server);
+    shake(client);
+    finish(shaker);
+    for (i = 0; i < 3; i++)
+        readers[i] = start(read_one, client);
+    usleep(50 * 1000);
+    begin = clock();
+    usleep(200 * 1000);
+    REQUIRE(clock() - begin < CLOCKS_PER_SEC / 20, NULL);
+    for (i = 0; i < 3; i++)
+        REQUIRE(write_all(server, "x", 1, PATIENCE, &err) == 1, &err);
+    for (i = 0; i < 3; i++)
+        finish(readers[i]);
+    sb_conn_free(client);
+    sb_conn_free(server);
+    sb_ctx_free(client_ctx);
+    sb_ctx_free(server_ctx);
     close(fds[0]);
     close(fds[1]);
 }
@@ -679,9 +728,12 @@ main(int argc, char **argv)
     REQUIRE(argc > 1, NULL);
     directory = argv[1];
     for (round = 1; round <= rounds; round++) {
-        for (i = 0; i < 8; i++)
-            one_connection(families[i & 1], versions[i >> 1 & 1], i >> 2);
+        for (i = 0; i < 16; i++)
+            one_connection(families[i & 1], versions[i >> 1 & 1], i >> 2 & 1, i & 8 ? 4 : 2);
         printf("round %d: one connection\n", round);
+        for (i = 0; i < 2; i++)
+            waiting_is_free(families[i]);
+        printf("round %d: waiting is free\n", round);
         two_buffers();
         printf("round %d: two buffers\n", round);
         one_context();
