@@ -143,6 +143,8 @@ class _SSLSocket:
         if size <= _SMALL:
             buffers, cap = _small_buffers, _SMALL
         else:
+            if size > 0x7FFFFFFF:
+                raise OverflowError("signed integer is greater than maximum")
             buffers, cap = _large_buffers, _LARGE
             size = min(size, cap)
         try:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import socket
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from . import _ffi
-from ._ffi import ffi, lib
+from ._ffi import ffi
 
 SSL_ERROR_SSL = 1
 SSL_ERROR_WANT_READ = 2
@@ -103,29 +102,15 @@ _TEXTS = {
 }
 
 
-@cache
-def lib_names() -> dict[int, str]:
-    """Return the names of OpenSSL's libraries by number, as ``_ssl.lib_codes_to_names``."""
-    return {row.value: ffi.string(row.name).decode() for row in _ffi.rows(lib.sb_libs)}
-
-
-@cache
-def reason_names() -> dict[tuple[int, int], str]:
-    """Return the names of error reasons, as ``_ssl.err_codes_to_names``."""
-    return {
-        (row.lib, row.reason): ffi.string(row.name).decode() for row in _ffi.rows(lib.sb_reasons)
-    }
-
-
 def _fill(exc: Any, err: Any) -> Any:
-    exc.library = lib_names().get(err.lib) if err.code else None
-    exc.reason = reason_names().get((err.lib, err.reason)) if err.code else None
+    exc.library = _ffi.lib_names().get(err.lib) if err.code else None
+    exc.reason = _ffi.reason_names().get((err.lib, err.reason)) if err.code else None
     return exc
 
 
 def _text(err: Any, what: str) -> str:
-    library = lib_names().get(err.lib) if err.code else None
-    reason = reason_names().get((err.lib, err.reason)) if err.code else None
+    library = _ffi.lib_names().get(err.lib) if err.code else None
+    reason = _ffi.reason_names().get((err.lib, err.reason)) if err.code else None
     if library and reason:
         what = f"[{library}: {reason}] {what}"
     elif library:
@@ -150,7 +135,7 @@ def _verification(err: Any, hostname: str | None) -> Any:
     elif code == _IP_ADDRESS_MISMATCH:
         message = f"IP address mismatch, certificate is not valid for '{hostname}'."
     else:
-        message = _ffi.text(lib.sb_verify_text(code)) or ""
+        message = _ffi.verify_text(code)
     reason = f"{_ffi.text(err.text)}: {message}"
     exc = _make(SSLCertVerificationError, SSL_ERROR_SSL, err, reason)
     exc.verify_code = code

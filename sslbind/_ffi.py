@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Union
 
 from . import _sslbind
@@ -88,3 +89,20 @@ def texts(block: Any) -> list[str]:
 FEATURES: dict[str, bool] = {
     ffi.string(row.name).decode(): bool(row.value) for row in rows(lib.sb_features)
 }
+
+
+@cache
+def lib_names() -> dict[int, str]:
+    """Return the names of OpenSSL's libraries by number, as ``_ssl.lib_codes_to_names``."""
+    return {row.value: ffi.string(row.name).decode() for row in rows(lib.sb_libs)}
+
+
+@cache
+def reason_names() -> dict[tuple[int, int], str]:
+    """Return the names of error reasons, as ``_ssl.err_codes_to_names``."""
+    return {(row.lib, row.reason): ffi.string(row.name).decode() for row in rows(lib.sb_reasons)}
+
+
+def verify_text(code: int) -> str:
+    """Return the text of a verification error. See: X509_verify_cert_error_string(3)."""
+    return text(lib.sb_verify_text(code)) or ""

@@ -182,11 +182,11 @@ def _test_decode_cert(path: _ffi.Path, /) -> dict[str, Any]:
 def __getattr__(name: str) -> Any:
     """Make the tables of error names when they are first asked for."""
     if name == "err_codes_to_names":
-        return _errors.reason_names()
+        return _ffi.reason_names()
     if name == "err_names_to_codes":
-        return {mnemonic: code for code, mnemonic in _errors.reason_names().items()}
+        return {mnemonic: code for code, mnemonic in _ffi.reason_names().items()}
     if name == "lib_codes_to_names":
-        return _errors.lib_names()
+        return _ffi.lib_names()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -269,15 +269,6 @@ def test_edge_triggered_poll(mod, wire, version):
     poll.close()
 
 
-def test_empty_records_are_no_end(mod, wire, family):
-    """A record without data (RFC 5246 6.2.1 allows it) is not the end of the stream."""
-    made = wire(mod, "TLSv1_2", family)
-    # OpenSSL sends none by itself; an empty write is the nearest a stdlib peer gets.
-    made.theirs.write(b"")
-    made.feed(made.say(b"x"))
-    assert made.take(1) == b"x"
-
-
 # --- What one call returns ---------------------------------------------------------------------
 
 

@@ -352,7 +352,7 @@ def test_accepting_threads(mod, pki, version):
             sock.recv(1)
 
     def call(number):
-        context = client_context(ssl, pki, version)
+        context = client_context(mod, pki, version)
         with socket.create_connection(listener.getsockname(), DEADLINE) as plain:
             with context.wrap_socket(plain, server_hostname="localhost") as sock:
                 sock.sendall(b"%d" % number)

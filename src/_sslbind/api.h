@@ -17,7 +17,7 @@ enum sb_status {
     SB_WANT_READ = -1,   /* non-blocking, or memory: more input is needed first */
     SB_WANT_WRITE = -2,  /* non-blocking: the transport takes no more now */
     SB_TIMEOUT = -3,     /* the deadline passed; err->want says in which direction */
-    SB_INTERRUPTED = -4, /* a signal arrived; call again with err->remaining seconds */
+    SB_INTERRUPTED = -4, /* a signal may have come; look, and call again with err->remaining */
     SB_ZERO_RETURN = -5, /* the peer sent close_notify */
     SB_ABRUPT_EOF = -6,  /* the transport ended without close_notify */
     SB_SYSCALL = -7,     /* err->errno_value says which system error */
@@ -41,7 +41,7 @@ typedef struct sb_error {
     int line;         /* where in our C source it was noticed */
     int want;         /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
     int quiet;        /* with SB_ZERO_RETURN: we have not sent close_notify ourselves */
-    double remaining; /* with SB_INTERRUPTED: seconds left, negative for no limit */
+    double remaining; /* with SB_INTERRUPTED: the timeout to call again with */
     char text[256];
 } sb_error;
 
@@ -166,9 +166,12 @@ void sb_ctx_set_check_hostname(sb_ctx *ctx, int on);
 int sb_ctx_version_limit(sb_ctx *ctx, int upper);
 int sb_ctx_set_version_limit(sb_ctx *ctx, int upper, int version, sb_error *err);
 
+/* SSL_CTX_get_security_level(3) */
 int sb_ctx_security_level(sb_ctx *ctx);
+/* How many TLS 1.3 tickets a server sends. SSL_CTX_set_num_tickets(3) */
 size_t sb_ctx_num_tickets(sb_ctx *ctx);
 int sb_ctx_set_num_tickets(sb_ctx *ctx, size_t n, sb_error *err);
+/* For connections made from now on. SSL_set_post_handshake_auth(3) */
 void sb_ctx_set_post_handshake_auth(sb_ctx *ctx, int on);
 
 /* Lists in OpenSSL's notation. SSL_CTX_set_cipher_list(3), SSL_CTX_set1_groups_list(3),
@@ -241,6 +244,7 @@ int sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err);
 
 /* ------------------------------------------------------------------ certificates (certs.c) */
 
+/* X509_free(3), and free(3) for arrays of certificates. */
 void sb_cert_free(sb_cert *cert);
 void sb_free(void *memory);
 
@@ -354,4 +358,5 @@ typedef struct sb_session_info {
     long long timeout;                  /* seconds */
 } sb_session_info;
 
+/* SSL_SESSION_get_id(3) and the like. */
 void sb_session_describe(sb_session *session, sb_session_info *out);

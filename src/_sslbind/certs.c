@@ -232,18 +232,13 @@ add_general_name(sb_block *out, GENERAL_NAME *name, BIO *memory)
 static int
 add_subject_alt_names(sb_block *out, X509 *cert, BIO *memory)
 {
-    int at = -1, i, ok = 1;
+    /* NULL as well where the extension is damaged or there are two: they count for nothing. */
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    int i, ok = 1;
 
-    /* There may be more than one such extension, which X509_get_ext_d2i() would refuse. */
-    while (ok && (at = X509_get_ext_by_NID(cert, NID_subject_alt_name, at)) >= 0) {
-        GENERAL_NAMES *names = X509V3_EXT_d2i(X509_get_ext(cert, at));
-
-        if (names == NULL)
-            return 0;
-        for (i = 0; ok && i < sk_GENERAL_NAME_num(names); i++)
-            ok = add_general_name(out, sk_GENERAL_NAME_value(names, i), memory);
-        GENERAL_NAMES_free(names);
-    }
+    for (i = 0; ok && names != NULL && i < sk_GENERAL_NAME_num(names); i++)
+        ok = add_general_name(out, sk_GENERAL_NAME_value(names, i), memory);
+    GENERAL_NAMES_free(names);
     return ok;
 }
 

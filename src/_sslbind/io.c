@@ -460,37 +460,55 @@ now_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* No limit is INT64_MAX; neither is a limit of more than a hundred years. */
+/* Seconds that mark the time left of a call that is repeated after SB_INTERRUPTED; more than
+ * any time limit (a hundred years). */
+static const double RESUMED = 4e9;
+
+static int
+is_resumed(double timeout)
+{
+    return timeout <= -2 || timeout >= RESUMED;
+}
+
+/* INT64_MAX: no limit. */
 static int64_t
 deadline_after(double timeout)
 {
-    if (timeout < 0 || timeout > 3e9)
+    if (timeout < 0)
         return INT64_MAX;
+    if (timeout >= RESUMED)
+        timeout -= RESUMED;
     return now_ns() + (int64_t)(timeout * 1e9);
 }
 
 static int
 interrupted(int64_t deadline, sb_error *err)
 {
-    int64_t left = deadline == INT64_MAX ? -1 : deadline - now_ns();
+    int64_t left = deadline == INT64_MAX ? 0 : deadline - now_ns();
 
-    err->remaining = left <= 0 && deadline != INT64_MAX ? 1e-9 : (double)left / 1e9;
+    err->remaining = deadline == INT64_MAX ? -2 : RESUMED + (double)(left > 0 ? left : 0) / 1e9;
     return SB_INTERRUPTED;
 }
 
-/* Wait in poll(2), with the lock released. */
+/* Wait in poll(2), with the lock released. A signal that came while this call was still busy,
+ * encrypting say, interrupts no poll(2): so a first wait is short, for Python to look. */
 static int
-poll_socket(sb_conn *conn, short events, int64_t deadline, int64_t left, sb_error *err)
+poll_socket(sb_conn *conn, short events, int64_t deadline, int64_t left, int first, sb_error *err)
 {
+    const int first_ms = 50;
     struct pollfd pfd = {conn->fd, events, 0};
     int ms = -1, n, failure;
 
-    if (deadline != INT64_MAX)
+    if (first && left > (int64_t)first_ms * 1000000)
+        ms = first_ms;
+    else if (deadline != INT64_MAX)
         ms = left > (int64_t)INT_MAX * 1000000 ? INT_MAX : (int)((left + 999999) / 1000000);
     pthread_mutex_unlock(&conn->lock);
     n = poll(&pfd, 1, ms);
     failure = errno;
-    sb_conn_lock(conn);
+    pthread_mutex_lock(&conn->lock);
+    if (n == 0 && first && ms == first_ms)
+        return interrupted(deadline, err);
     if (n >= 0)
         return SB_OK; /* in time or not: the next turn, and then wait_for(), find out */
     return failure == EINTR ? interrupted(deadline, err) : SB_FAIL_ERRNO(err, failure);
@@ -513,7 +531,7 @@ sleep_until_changed(sb_conn *conn, int64_t deadline, int64_t left, sb_error *err
  * others take a turn after each of its turns, for what it read may have been for them too: data
  * it had no room for, the end of the handshake, the peer's close_notify. */
 static int
-wait_for(sb_conn *conn, int want, int64_t deadline, sb_error *err)
+wait_for(sb_conn *conn, int want, int64_t deadline, int first, sb_error *err)
 {
     int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - now_ns();
     int *watched = want == SB_WANT_READ ? &conn->read_watched : &conn->write_watched;
@@ -532,7 +550,7 @@ wait_for(sb_conn *conn, int want, int64_t deadline, sb_error *err)
     if (conn->unsent != NULL)
         events |= POLLOUT;
     *watched = 1;
-    status = poll_socket(conn, events, deadline, left, err);
+    status = poll_socket(conn, events, deadline, left, first, err);
     *watched = 0;
     return status;
 }
@@ -566,7 +584,7 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
         }
         if (deadline == 0)
             deadline = deadline_after(timeout);
-        status = wait_for(conn, status, deadline, err);
+        status = wait_for(conn, status, deadline, !is_resumed(timeout), err);
     } while (status == SB_OK);
     if (conn->sleepers > 0) /* one of them may have to watch the socket from now on */
         pthread_cond_broadcast(&conn->changed);

@@ -4,6 +4,8 @@ The JSON files beside this one were written from the real modules: kinds, signat
 values. Where versions differ the newest is right (3.15); an older one still has to find its names.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import re
