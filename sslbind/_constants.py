@@ -66,12 +66,20 @@ HAS_TLSv1_3: bool = FEATURES["TLSv1_3"]
 # own instead, as Debian does. The interpreter's choice is kept, so that changing the import
 # never changes which peers are accepted.
 MODERN_DEFAULTS = sys.version_info >= (3, 10)
-try:
-    from _ssl import _DEFAULT_CIPHERS
-except ImportError:
-    _DEFAULT_CIPHERS = (
-        "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
-    )
+_STRICT_CIPHERS = (
+    "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+)
+
+
+def _host_ciphers() -> str:
+    try:
+        import _ssl
+    except ImportError:
+        return _STRICT_CIPHERS
+    return getattr(_ssl, "_DEFAULT_CIPHERS", _STRICT_CIPHERS)
+
+
+_DEFAULT_CIPHERS: str = _host_ciphers()
 _PYTHONS_CHOICE: bool = _DEFAULT_CIPHERS.startswith("@SECLEVEL=")
 #: The cipher list that contexts begin with; None leaves OpenSSL's.
 CIPHERS: str | None = _DEFAULT_CIPHERS if _PYTHONS_CHOICE or not MODERN_DEFAULTS else None
