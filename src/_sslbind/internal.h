@@ -102,6 +102,7 @@ struct sb_conn {
 
     int io_errno;      /* of the last failing system call, 0: none */
     int at_eof;        /* the transport has ended */
+    int moved;         /* this turn has received or sent something */
 
     int late_status; /* a failure met behind data that was delivered: for the next read */
     sb_error late_error;

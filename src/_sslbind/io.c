@@ -72,7 +72,9 @@ outcome(sb_conn *conn, ssize_t n)
 {
     if (n == 0)
         conn->at_eof = 1;
-    else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+    else if (n > 0)
+        conn->moved = 1;
+    else if (errno != EAGAIN && errno != EWOULDBLOCK)
         conn->io_errno = errno;
     return (int)n;
 }
@@ -258,7 +260,9 @@ send_some(sb_conn *conn, const char *buf, size_t len)
     do
         n = send(conn->fd, buf, len < INT_MAX ? len : INT_MAX, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+    if (n > 0)
+        conn->moved = 1;
+    else if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         conn->io_errno = errno;
     return (int)n;
 }
@@ -433,7 +437,7 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
 
     if (conn->closed)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
-    conn->io_errno = conn->at_eof = 0;
+    conn->io_errno = conn->at_eof = conn->moved = 0;
     ERR_clear_error();
     if (SSL_in_init(conn->ssl))
         sb_conn_hold_ctx(conn);
@@ -552,6 +556,8 @@ wait_for(sb_conn *conn, int want, int64_t deadline, int first, sb_error *err)
     *watched = 1;
     status = poll_socket(conn, events, deadline, left, first, err);
     *watched = 0;
+    if (status != SB_OK) /* one of the sleepers has to watch from now on */
+        pthread_cond_broadcast(&conn->changed);
     return status;
 }
 
@@ -559,7 +565,7 @@ static int
 run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 {
     int64_t deadline = 0;
-    int status;
+    int status, done;
 
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
@@ -571,9 +577,10 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
         conn->in_turn = 1;
         status = turn(conn, step, arg, err);
         conn->in_turn = 0;
-        if (conn->sleepers > 0)
+        done = status != SB_WANT_READ && status != SB_WANT_WRITE && status != BUSY;
+        if (conn->sleepers > 0 && (done || conn->moved))
             pthread_cond_broadcast(&conn->changed);
-        if (status != SB_WANT_READ && status != SB_WANT_WRITE && status != BUSY)
+        if (done)
             break;
         if (timeout == 0 || conn->fd < 0) {
             /* The peer may be waiting for what is unsent; unless the caller has a write to
@@ -586,8 +593,6 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
             deadline = deadline_after(timeout);
         status = wait_for(conn, status, deadline, !is_resumed(timeout), err);
     } while (status == SB_OK);
-    if (conn->sleepers > 0) /* one of them may have to watch the socket from now on */
-        pthread_cond_broadcast(&conn->changed);
     sb_conn_leave(conn);
     return status;
 }
@@ -699,6 +704,12 @@ typedef struct write_args {
     int is_writer; /* this call has its turn among the threads that write */
 } write_args;
 
+static int
+is_own_write(const sb_conn *conn)
+{
+    return conn->writing && pthread_equal(conn->writer, pthread_self());
+}
+
 /* Batch after batch; a single record needs no collecting. */
 static int
 write_step(sb_conn *conn, void *arg, sb_error *err)
@@ -708,7 +719,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     int ret;
 
     if (conn->writing && !args->is_writer) {
-        if (!pthread_equal(conn->writer, pthread_self()))
+        if (!is_own_write(conn))
             return BUSY;
         return SB_FAIL(err, SB_BAD_ARG, "a signal handler cannot write while a write goes on");
     }
@@ -746,9 +757,15 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
 long long
 sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double timeout, sb_error *err)
 {
-    write_args args = {buf, len, resume};
-    int status = run(conn, write_step, &args, timeout, err);
+    write_args args = {buf, len, 0};
+    int status;
 
+    if (resume) { /* it may have been interrupted while it waited for its turn */
+        sb_conn_lock(conn);
+        args.is_writer = is_own_write(conn);
+        pthread_mutex_unlock(&conn->lock);
+    }
+    status = run(conn, write_step, &args, timeout, err);
     if (status != SB_INTERRUPTED && args.is_writer)
         sb_conn_stop_writing(conn);
     return status == SB_OK ? (long long)len : status;
@@ -758,8 +775,10 @@ void
 sb_conn_stop_writing(sb_conn *conn)
 {
     sb_conn_lock(conn);
-    conn->writing = 0;
-    pthread_cond_broadcast(&conn->changed);
+    if (is_own_write(conn)) {
+        conn->writing = 0;
+        pthread_cond_broadcast(&conn->changed);
+    }
     pthread_mutex_unlock(&conn->lock);
 }
 
