@@ -287,7 +287,7 @@ class SSLSocket(SocketBase):
         if sslobj is None:
             self._checkClosed()
             return _plain.recv(self, buflen, flags)
-        if flags:
+        if flags != 0:
             self._refuse_flags("recv")
         try:
             return sslobj.read(buflen)  # type: ignore[no-any-return]
@@ -308,7 +308,7 @@ class SSLSocket(SocketBase):
         if sslobj is None:
             self._checkClosed()
             return _plain.recv_into(self, buffer, nbytes or 0, flags)
-        if flags:
+        if flags != 0:
             self._refuse_flags("recv_into")
         try:
             return sslobj.read(nbytes or 0, buffer)  # type: ignore[no-any-return]
@@ -327,7 +327,7 @@ class SSLSocket(SocketBase):
         if sslobj is None:
             self._checkClosed()
             return _plain.send(self, data, flags)
-        if flags:
+        if flags != 0:
             self._refuse_flags("send")
         return sslobj.write(data)
 
@@ -342,7 +342,7 @@ class SSLSocket(SocketBase):
         if sslobj is None:
             self._checkClosed()
             return _plain.sendall(self, data, flags)
-        if flags:
+        if flags != 0:
             self._refuse_flags("sendall")
         sslobj.write(data)
 
