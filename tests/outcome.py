@@ -52,6 +52,8 @@ def failure(exc: BaseException) -> Outcome:
     """Return what a caller may rely on in an exception."""
     if isinstance(exc, _PARSER):
         return Outcome(error=type(exc).__name__)
+    if isinstance(exc, UnicodeError):
+        return Outcome(error="UnicodeError")  # the codecs' classes and words vary even more
     details = tuple((name, plain(getattr(exc, name, "absent"))) for name in _DETAILS)
     bases = tuple(base.__name__ for base in type(exc).__mro__)
     return Outcome(None, type(exc).__name__, bases, plain(exc.args), details, plain(str(exc)))

@@ -593,23 +593,32 @@ CONTEXT_CALLS = {
 }
 
 
+SETTINGS = (
+    "options",
+    "verify_mode",
+    "verify_flags",
+    "minimum_version",
+    "maximum_version",
+    "check_hostname",
+    "keylog_filename",
+)
+
+
+def state_of(context) -> dict[str, object]:
+    """Return the settings of a context that a refused call must leave alone."""
+    return {name: getattr(context, name) for name in SETTINGS}
+
+
 @pytest.mark.parametrize("name", CONTEXT_CALLS)
 def test_context_calls(compare, name, pki):
     """A context refuses bad values as the stdlib's does, and stays as it was."""
 
     def scene(mod):
         context = mod.SSLContext(mod.PROTOCOL_TLS_CLIENT)
+        before = state_of(context)
         told = outcome(CONTEXT_CALLS[name], context, mod, pki)
-        state = (
-            int(context.options),
-            int(context.verify_mode),
-            int(context.verify_flags),
-            int(context.minimum_version),
-            int(context.maximum_version),
-            context.check_hostname,
-            getattr(context, "keylog_filename", None),  # PyPy has none before one is set
-        )
-        return told, state
+        after = state_of(context)
+        return told, [key for key in before if before[key] != after[key]]
 
     compare(scene)
 
@@ -642,15 +651,7 @@ def test_protocols(compare, name):
         if told.error:
             return told
         context = told.value
-        return (
-            int(context.protocol),
-            int(context.options),
-            int(context.minimum_version),
-            int(context.maximum_version),
-            int(context.verify_mode),
-            context.check_hostname,
-            int(context.verify_flags),
-        )
+        return int(context.protocol), int(context.verify_mode), context.check_hostname
 
     compare(scene)
 
@@ -794,6 +795,8 @@ WRAPS = {
 @table(WRAPS)
 def test_wrapping(compare, fault, pki):
     """What cannot be wrapped is refused as in the stdlib."""
+    if fault is wrap_client_of_server and sys.version_info < (3, 10):
+        pytest.skip("before Python 3.10 it is OpenSSL that refuses, in the handshake")
     compare(lambda mod: outcome(fault, mod, pki))
 
 
@@ -898,13 +901,15 @@ def idle(mod, pki):
 STATES = (untouched, unconnected, listening, closed, shut_down, unwrapped, idle)
 
 # Values that differ between any two connections: that there is one is all that can be compared.
-PRIVATE = ("session", "channel binding", "cipher", "dup", "unwrap")
+PRIVATE = ("session", "getpeercert", "channel binding", "cipher", "dup", "unwrap")
 
 
 @pytest.mark.parametrize("state", STATES, ids=[state.__name__ for state in STATES])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_wrong_time(compare, name, state, pki):
     """Each operation on a socket in each state gives what the stdlib gives."""
+    if PYPY and name == "recv nothing" and state not in (untouched, idle):
+        pytest.skip("without TLS it is PyPy's plain socket that answers")
 
     def scene(mod):
         sock, other = state(mod, pki)

@@ -77,7 +77,7 @@ SAME = (
 
 # Not compared: what works with sslbind and not with every stdlib (NPN, a default that gets lost
 # on its way to the plain socket, options of 64 bits), and which of several faults is named first.
-BETTER = ("set_npn_protocols(", "recvfrom_into(", "options = 2**63", "wrap_bio(")
+BETTER = ("set_npn_protocols(", "recvfrom_into(", "options = 2**63", "wrap_bio(", "set_psk_")
 
 
 def alike(ours: str, theirs: str) -> bool:
