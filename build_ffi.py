@@ -1,6 +1,6 @@
 """Build the extension module ``sslbind._sslbind`` from ``src/_sslbind`` with cffi, API mode.
 
-``setup.py`` takes ``ffibuilder`` from here; ``python build_ffi.py`` builds in place. Environment:
+``setup.py`` takes ``ffibuilder`` from here. Environment:
 
 ``SSLBIND_OPENSSL_DIR``     a prefix whose ``include`` and ``lib`` (or ``lib64``) hold OpenSSL;
                             without it pkg-config, and then the compiler's own paths, decide
@@ -171,7 +171,3 @@ def make_builder() -> FFI:
 
 
 ffibuilder = make_builder()
-
-if __name__ == "__main__":
-    os.chdir(HERE)
-    ffibuilder.compile(tmpdir=str(HERE), verbose=True)

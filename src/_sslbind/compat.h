@@ -70,7 +70,7 @@ SSL_get0_group_name(SSL *ssl)
 #endif
 
 #if !SB_HAVE_SIGNATURE_NAME
-static inline int
+static inline long
 SSL_get0_signature_name(const SSL *ssl, const char **name)
 {
     (void)ssl;
@@ -78,7 +78,7 @@ SSL_get0_signature_name(const SSL *ssl, const char **name)
     return 0;
 }
 
-static inline int
+static inline long
 SSL_get0_peer_signature_name(const SSL *ssl, const char **name)
 {
     (void)ssl;

@@ -349,7 +349,8 @@ sb_conn_group(sb_conn *conn, const char **out, sb_error *err)
 int
 sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err)
 {
-    int status, found;
+    long found; /* as of OpenSSL 3.5 */
+    int status;
 
     if (!SB_HAVE_SIGNATURE_NAME)
         return SB_FAIL(err, SB_UNSUPPORTED,

@@ -184,6 +184,13 @@ lock(sb_ctx *ctx)
     return ctx->ssl_ctx;
 }
 
+static SSL_CTX *
+read_lock(sb_ctx *ctx)
+{
+    sb_ctx_read_lock(ctx);
+    return ctx->ssl_ctx;
+}
+
 static int
 unlock(sb_ctx *ctx, int ok, sb_error *err)
 {
@@ -198,7 +205,10 @@ unlock(sb_ctx *ctx, int ok, sb_error *err)
 unsigned long long
 sb_ctx_options(sb_ctx *ctx)
 {
-    return SSL_CTX_get_options(ctx->ssl_ctx);
+    unsigned long long options = SSL_CTX_get_options(read_lock(ctx));
+
+    pthread_rwlock_unlock(&ctx->lock);
+    return options;
 }
 
 void
@@ -215,8 +225,9 @@ sb_ctx_set_options(sb_ctx *ctx, unsigned long long options)
 int
 sb_ctx_verify_mode(sb_ctx *ctx)
 {
-    int mode = SSL_CTX_get_verify_mode(ctx->ssl_ctx);
+    int mode = SSL_CTX_get_verify_mode(read_lock(ctx));
 
+    pthread_rwlock_unlock(&ctx->lock);
     if (!(mode & SSL_VERIFY_PEER))
         return 0;
     return mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT ? 2 : 1;
@@ -235,7 +246,10 @@ sb_ctx_set_verify_mode(sb_ctx *ctx, int mode)
 unsigned long
 sb_ctx_verify_flags(sb_ctx *ctx)
 {
-    return X509_VERIFY_PARAM_get_flags(SSL_CTX_get0_param(ctx->ssl_ctx));
+    unsigned long flags = X509_VERIFY_PARAM_get_flags(SSL_CTX_get0_param(read_lock(ctx)));
+
+    pthread_rwlock_unlock(&ctx->lock);
+    return flags;
 }
 
 int
@@ -269,8 +283,12 @@ sb_ctx_set_check_hostname(sb_ctx *ctx, int on)
 int
 sb_ctx_version_limit(sb_ctx *ctx, int upper)
 {
-    return (int)(upper ? SSL_CTX_get_max_proto_version(ctx->ssl_ctx)
-                       : SSL_CTX_get_min_proto_version(ctx->ssl_ctx));
+    SSL_CTX *ssl_ctx = read_lock(ctx);
+    long version =
+        upper ? SSL_CTX_get_max_proto_version(ssl_ctx) : SSL_CTX_get_min_proto_version(ssl_ctx);
+
+    pthread_rwlock_unlock(&ctx->lock);
+    return (int)version;
 }
 
 int
@@ -292,7 +310,10 @@ sb_ctx_security_level(sb_ctx *ctx)
 size_t
 sb_ctx_num_tickets(sb_ctx *ctx)
 {
-    return SSL_CTX_get_num_tickets(ctx->ssl_ctx);
+    size_t n = SSL_CTX_get_num_tickets(read_lock(ctx));
+
+    pthread_rwlock_unlock(&ctx->lock);
+    return n;
 }
 
 int
