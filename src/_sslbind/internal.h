@@ -78,6 +78,7 @@ struct sb_conn {
     int release;
     void *handle;
     int is_server;
+    int has_read; /* application data has been delivered */
 
     int fd; /* < 0: over in and out */
     sb_bio *in;

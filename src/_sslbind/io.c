@@ -597,6 +597,22 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
     return status;
 }
 
+/* A client that closes right after the handshake leaves the server's TLS 1.3 tickets unread, and
+ * the kernel answers unread bytes with a reset, which may cost the server what we sent it
+ * (RFC 1122 4.2.2.13). Nobody will miss the tickets. */
+static void
+drop_tickets(sb_conn *conn)
+{
+    char sink[4096];
+    int i;
+
+    if (conn->fd < 0 || conn->is_server || conn->has_read || conn->ssl == NULL ||
+        !SSL_is_init_finished(conn->ssl) || SSL_version(conn->ssl) != TLS1_3_VERSION)
+        return;
+    for (i = 0; i < 4 && recv(conn->fd, sink, sizeof sink, MSG_DONTWAIT) > 0; i++)
+        continue;
+}
+
 /* A thread in poll(2) must be out of it before the descriptor's number can be used again, and
  * is: the end of the connection wakes it. */
 void
@@ -606,6 +622,8 @@ sb_conn_close(sb_conn *conn, int end, int release)
 
     sb_conn_lock(conn);
     conn->users++;
+    if (end && !conn->closed && !conn->in_turn)
+        drop_tickets(conn);
     conn->closed = 1;
     conn->release |= release;
     pthread_cond_broadcast(&conn->changed);
@@ -683,6 +701,7 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
                 status = SB_FAIL_ERRNO(err, flush_errno); /* a reset is no end of the data */
             return args->done > 0 ? postpone(conn, status, err) : status;
         }
+        conn->has_read = 1;
         conn->delivered = args->done += n;
         conn->room = args->cap - args->done;
     } while (conn->room > 0 && may_begin_record(conn));
