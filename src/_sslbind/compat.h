@@ -14,6 +14,9 @@
 #error "sslbind needs OpenSSL 3.0 or newer"
 #endif
 
+/* What this is compiled against; what runs may be newer. */
+#define SB_COMPILED_VERSION ((unsigned long)OPENSSL_VERSION_NUMBER)
+
 #define SB_HAVE_GROUP_NAME (OPENSSL_VERSION_NUMBER >= 0x30200000L)
 #define SB_HAVE_BUILTIN_SIGALGS (OPENSSL_VERSION_NUMBER >= 0x30400000L)
 #define SB_HAVE_IMPLEMENTED_GROUPS (OPENSSL_VERSION_NUMBER >= 0x30500000L)

@@ -38,7 +38,7 @@ sb_version_text(void)
 unsigned long
 sb_version_compiled(void)
 {
-    return OPENSSL_VERSION_NUMBER;
+    return SB_COMPILED_VERSION;
 }
 
 void
