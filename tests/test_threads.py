@@ -413,6 +413,39 @@ def test_fork(pki, version):
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_close_beside_a_forked_child(pki, version):
+    """Closing in one process takes nothing from the other, which shares the socket."""
+    run_script(
+        """
+        import os, sys
+        import sslbind
+        from links import Link
+
+        class Files:
+            ca, both = sys.argv[1], sys.argv[2]
+        Files.server = Files
+        made = Link(sslbind, Files, sys.argv[3])
+        made.theirs.sendall(b"for the child")
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                os.read(read, 1)
+                status = int(made.ours.recv(100) != b"for the child")
+            finally:
+                os._exit(status)
+        made.ours.close()
+        os.write(write, b"x")
+        assert os.waitpid(child, 0)[1] == 0
+        """,
+        pki.ca,
+        pki.server.both,
+        version,
+    )
+
+
 def test_random_bytes_differ_after_fork():
     """Parent and child do not draw the same random bytes."""
     if not hasattr(os, "fork"):

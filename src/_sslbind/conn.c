@@ -100,6 +100,7 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, 
         return NULL;
     }
     atomic_init(&conn->generation, sb_generation());
+    conn->forks = sb_forks();
     sb_ctx_up_ref(ctx);
     sb_ctx_up_ref(ctx);
     conn->ctx = conn->first_ctx = ctx;

@@ -78,6 +78,7 @@ struct sb_conn {
     int release;
     void *handle;
     int is_server;
+    unsigned int forks; /* sb_forks() when it was made: later ones share the socket */
     int has_read; /* application data has been delivered */
 
     int fd; /* < 0: over in and out */
@@ -132,6 +133,8 @@ int sb_mutex_init(pthread_mutex_t *lock);
 int sb_generation_changed(atomic_uint *generation);
 void sb_generation_done(atomic_uint *generation);
 unsigned int sb_generation(void);
+/* How often this process has forked, or its parent had. */
+unsigned int sb_forks(void);
 int sb_cond_init(pthread_cond_t *cond);
 /* Wait for ns nanoseconds, INT64_MAX for no limit. Returns 0 when the time is over. */
 int sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns);

@@ -614,7 +614,8 @@ drop_tickets(sb_conn *conn)
 }
 
 /* A thread in poll(2) must be out of it before the descriptor's number can be used again, and
- * is: the end of the connection wakes it. */
+ * is: the end of the connection wakes it. A process that has forked since may share the socket
+ * with its child, and closes no more than its own descriptor. */
 void
 sb_conn_close(sb_conn *conn, int end, int release)
 {
@@ -622,12 +623,13 @@ sb_conn_close(sb_conn *conn, int end, int release)
 
     sb_conn_lock(conn);
     conn->users++;
-    if (end && !conn->closed && !conn->in_turn)
+    end = end && !conn->in_turn && conn->forks == sb_forks();
+    if (end && !conn->closed)
         drop_tickets(conn);
     conn->closed = 1;
     conn->release |= release;
     pthread_cond_broadcast(&conn->changed);
-    if (end && (conn->read_watched || conn->write_watched) && !conn->in_turn) {
+    if (end && (conn->read_watched || conn->write_watched)) {
         shutdown(conn->fd, SHUT_RDWR);
         conn->sleepers++;
         while ((conn->read_watched || conn->write_watched) && now_ns() < limit)

@@ -291,12 +291,20 @@ sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns)
 }
 
 static atomic_uint current_generation;
+static atomic_uint forks;
 static pthread_mutex_t generation_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t generation_once = PTHREAD_ONCE_INIT;
 
 static void
+after_fork_in_parent(void)
+{
+    atomic_fetch_add(&forks, 1);
+}
+
+static void
 after_fork_in_child(void)
 {
+    atomic_fetch_add(&forks, 1);
     atomic_fetch_add(&current_generation, 1);
     pthread_mutex_init(&generation_lock, NULL);
 }
@@ -304,7 +312,7 @@ after_fork_in_child(void)
 static void
 watch_forks(void)
 {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    pthread_atfork(NULL, after_fork_in_parent, after_fork_in_child);
 }
 
 unsigned int
@@ -312,6 +320,12 @@ sb_generation(void)
 {
     pthread_once(&generation_once, watch_forks);
     return atomic_load(&current_generation);
+}
+
+unsigned int
+sb_forks(void)
+{
+    return atomic_load(&forks);
 }
 
 int
