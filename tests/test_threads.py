@@ -418,25 +418,30 @@ def test_close_beside_a_forked_child(pki, version):
     """Closing in one process takes nothing from the other, which shares the socket."""
     run_script(
         """
-        import os, sys
+        import os, socket, sys
         import sslbind
-        from links import Link
+        from links import HOST, Peer, client_context, server_context
 
         class Files:
             ca, both = sys.argv[1], sys.argv[2]
         Files.server = Files
-        made = Link(sslbind, Files, sys.argv[3])
-        made.theirs.sendall(b"for the child")
+        left, right = socket.socketpair()
+        server = server_context(sslbind, Files, sys.argv[3])
+        with Peer(server.wrap_socket, right, True) as peer:
+            ours = client_context(sslbind, Files).wrap_socket(left, server_hostname=HOST)
+            theirs = peer.finish()
+        theirs.sendall(b"for the child")
         read, write = os.pipe()
         child = os.fork()
         if not child:
             status = 1
             try:
                 os.read(read, 1)
-                status = int(made.ours.recv(100) != b"for the child")
+                ours.settimeout(10)
+                status = int(ours.recv(100) != b"for the child")
             finally:
                 os._exit(status)
-        made.ours.close()
+        ours.close()
         os.write(write, b"x")
         assert os.waitpid(child, 0)[1] == 0
         """,
