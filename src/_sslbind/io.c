@@ -494,24 +494,23 @@ interrupted(int64_t deadline, sb_error *err)
     return SB_INTERRUPTED;
 }
 
-/* Wait in poll(2), with the lock released. A signal that came while this call was still busy,
- * encrypting say, interrupts no poll(2): so a first wait is short, for Python to look. */
+/* Wait in poll(2), with the lock released. A signal that came just before, or to another thread,
+ * does not interrupt it: so no wait is long, and the first, of a call that may have been busy
+ * encrypting, is short, for Python to look. */
 static int
 poll_socket(sb_conn *conn, short events, int64_t deadline, int64_t left, int first, sb_error *err)
 {
-    const int first_ms = 50;
+    const int slice_ms = first ? 50 : 1000;
     struct pollfd pfd = {conn->fd, events, 0};
-    int ms = -1, n, failure;
+    int ms = slice_ms, n, failure;
 
-    if (first && left > (int64_t)first_ms * 1000000)
-        ms = first_ms;
-    else if (deadline != INT64_MAX)
-        ms = left > (int64_t)INT_MAX * 1000000 ? INT_MAX : (int)((left + 999999) / 1000000);
+    if (left < (int64_t)slice_ms * 1000000)
+        ms = (int)((left + 999999) / 1000000);
     pthread_mutex_unlock(&conn->lock);
     n = poll(&pfd, 1, ms);
     failure = errno;
     pthread_mutex_lock(&conn->lock);
-    if (n == 0 && first && ms == first_ms)
+    if (n == 0 && ms == slice_ms)
         return interrupted(deadline, err);
     if (n >= 0)
         return SB_OK; /* in time or not: the next turn, and then wait_for(), find out */
