@@ -10,42 +10,37 @@ from __future__ import annotations
 import _socket
 import threading
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, fold, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
-from ._ffi import INTERRUPTED, REFCOUNTED, WANT_READ, ZERO_RETURN, ffi, lib
+from ._ffi import INTERRUPTED, REFCOUNTED, ZERO_RETURN, ffi, lib
 from ._hooks import Hooks
 from ._session import SSLSession
 
 if TYPE_CHECKING:
     from ._ctx import _SSLContext
 
-# read(n) decrypts into a buffer that is used again, and copies out what came: a fresh one of n
-# bytes, zeroed, costs more than the decryption (asyncio always asks for 256 KiB). Whoever reads
-# takes one off its list, so no two threads share one.
+# read(n) decrypts into memory that is used again, and copies out what came: a fresh buffer of n
+# bytes, zeroed, costs more than the decryption (asyncio always asks for 256 KiB). Each call takes
+# one from the pool, which no other thread nor a signal's handler can then use meanwhile.
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
-_small_buffers: list[Any] = []
-_large_buffers: list[Any] = []
+_Scratch = tuple[Any, Any]  # a buffer, and the view that it is copied out by
+_small_pool: deque[_Scratch] = deque()
+_large_pool: deque[_Scratch] = deque()
 
-# The copy is most of what a small read costs in Python; each interpreter has its faster way.
-_copy_out = ffi.unpack if REFCOUNTED else lambda scratch, count: ffi.buffer(scratch, count)[:]
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
 
-# Each call has an error record of its own, or a signal handler's call would overwrite it.
-_records: list[Any] = []
 
-
-def _take_record() -> Any:
-    try:
-        return _records.pop()
-    except IndexError:
-        return _errors.new_record()
+def _new_scratch(cap: int) -> _Scratch:
+    buffer = _ffi.new_unset("char[]", cap)
+    return buffer, ffi.buffer(buffer)
 
 
 #: A rough size of an SSL, for PyPy's collector.
@@ -61,7 +56,6 @@ class _SSLSocket:
         "_context",
         "_hooks",
         "_owner",
-        "_pump",
         "_server_hostname",
         "_sock",
     )
@@ -72,7 +66,6 @@ class _SSLSocket:
     _hooks: Hooks
     _sock: weakref.ref[_socket.socket] | None
     _owner: weakref.ref[Any] | None
-    _pump: _Pump | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _SSLSocket:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
@@ -109,24 +102,15 @@ class _SSLSocket:
     def shutdown(self) -> Any:
         """Send close_notify and wait for the peer's; return the socket. SSL_shutdown(3)."""
         self._run(lib.sb_conn_shutdown, "shutdown")
-        if self._pump is not None:
-            self._pump.give_back()
         return self._sock() if self._sock is not None else None
 
     def _run(self, call: Any, doing: str) -> None:
         timeout = self._timeout()
-        err = _take_record()
-        try:
-            if self._pump is not None:
-                self._pump.fill()
-            while (status := call(self._c_conn, timeout, err)) == INTERRUPTED:
-                timeout = err.remaining
-            if self._pump is not None:
-                self._pump.drain()
-            if status < 0 or self._hooks.pending is not None:
-                raise self._error(status, err, doing)
-        finally:
-            _records.append(err)
+        err = _errors.new_record()
+        while (status := call(self._c_conn, timeout, err)) == INTERRUPTED:
+            timeout = err.remaining
+        if status < 0 or self._hooks.pending is not None:
+            raise self._error(status, err, doing)
 
     def read(self, size: int, buffer: Any = None, /) -> Any:
         """Return up to `size` bytes, or put them into `buffer` and return how many.
@@ -136,25 +120,30 @@ class _SSLSocket:
         """
         if buffer is not None:
             return self._read_into(size, buffer)
-        if size <= 0:
-            if size < 0:
-                raise ValueError("size should not be negative")
-            return b""
-        if size <= _SMALL:
-            buffers, cap = _small_buffers, _SMALL
-        else:
+        pool, cap = _small_pool, _SMALL
+        if not 0 < size <= cap:
+            if size <= 0:
+                if size < 0:
+                    raise ValueError("size should not be negative")
+                return b""
             if size > 0x7FFFFFFF:
                 raise OverflowError("signed integer is greater than maximum")
-            buffers, cap = _large_buffers, _LARGE
+            pool, cap = _large_pool, _LARGE
             size = min(size, cap)
         try:
-            scratch = buffers.pop()
+            scratch = pool.pop()
         except IndexError:
-            scratch = _ffi.new_unset("char[]", cap)
+            scratch = _new_scratch(cap)
+        target, view = scratch
         try:
-            return _copy_out(scratch, self._read(scratch, size))
+            count = _c_read(
+                self._c_conn, target, size, 0.0 if self._sock is None else self._timeout()
+            )
+            if count <= 0 or self._hooks.pending is not None:
+                count = self._go_on(count, "read", target, size)
+            return view[:count]
         finally:
-            buffers.append(scratch)
+            pool.append(scratch)
 
     def _read_into(self, size: int, buffer: Any) -> int:
         try:
@@ -168,59 +157,53 @@ class _SSLSocket:
             cap = len(target)
             if not 0 < size <= cap:
                 size = cap
-            return self._read(target, size) if size else 0
+            if not size:
+                return 0
+            timeout = 0.0 if self._sock is None else self._timeout()
+            count: int = _c_read(self._c_conn, target, size, timeout)
+            if count <= 0 or self._hooks.pending is not None:
+                count = self._go_on(count, "read", target, size)
+            return count
         finally:
             ffi.release(target)  # or a traceback would keep the buffer from being resized
 
-    def _read(self, target: Any, size: int) -> int:
-        timeout = 0.0 if self._sock is None else self._timeout()
-        err = _take_record()
-        try:
-            if self._pump is not None:
-                self._pump.fill()
-            count: int = _c_read(self._c_conn, target, size, timeout, err)
-            while count == INTERRUPTED:
-                count = _c_read(self._c_conn, target, size, err.remaining, err)
-            if self._pump is not None:
-                self._pump.drain()
-            if count <= 0 or self._hooks.pending is not None:
-                if count != ZERO_RETURN or not err.quiet or self._hooks.pending is not None:
-                    raise self._error(count, err, "read")
-                count = 0
-            return count
-        finally:
-            _records.append(err)
+    def _go_on(self, count: int, doing: str, data: Any, size: int) -> int:
+        """Return the count of a read or write that has not done anything so far."""
+        call = _c_read if doing == "read" else _c_write
+        while True:
+            status, err = _ffi.unpack(count)
+            if status != INTERRUPTED:
+                break
+            count = call(self._c_conn, data, size, err.remaining)
+        if self._hooks.pending is None:
+            if status >= 0:
+                return status
+            if status == ZERO_RETURN and err.quiet:
+                return 0
+        raise self._error(status, err, doing)
 
     def write(self, b: Any, /) -> int:
         """Send `b` and return its length; after SSLWantWriteError repeat with the same data.
 
         See: SSL_write_ex(3).
         """
-        if isinstance(b, bytes):
+        if type(b) is bytes:
             return self._write_with_length(b, len(b))
         with as_view(b) as view, ffi.from_buffer(view) as data:
             return self._write_with_length(data, view.nbytes)
 
     def _write_with_length(self, data: Any, size: int) -> int:
         """Send `size` bytes from bytes or from a ``char *``; PyPy's ``Lib/ssl.py`` calls it too."""
-        timeout = 0.0 if self._sock is None else self._timeout()
-        err = _take_record()
-        count: int = INTERRUPTED
+        count: int = -1
         try:
-            count = _c_write(self._c_conn, data, size, False, timeout, err)
-            while count == INTERRUPTED:
-                count = _c_write(self._c_conn, data, size, True, err.remaining, err)
-            if self._pump is not None:
-                if count == WANT_READ and self._pump.fill():
-                    count = _c_write(self._c_conn, data, size, False, timeout, err)
-                self._pump.drain()
+            timeout = 0.0 if self._sock is None else self._timeout()
+            count = _c_write(self._c_conn, data, size, timeout)
             if count < 0 or self._hooks.pending is not None:
-                raise self._error(count, err, "write")
+                count = self._go_on(count, "write", data, size)
             return count
         finally:
-            if count == INTERRUPTED:  # a signal handler raised: let other threads write
+            if count < 0:  # a signal handler may have raised: let other threads write
                 lib.sb_conn_stop_writing(self._c_conn)
-            _records.append(err)
 
     def pending(self) -> int:
         """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
@@ -452,14 +435,50 @@ class _Pump:
     def drain(self) -> None:
         """Hand over what is to go out."""
         with self.order:
-            if self.own_out.pending:
-                self.outgoing.write(self.own_out.read())
+            data = self.own_out.read()
+            if data:
+                self.outgoing.write(data)
 
     def give_back(self) -> None:
         """Return what came behind the peer's close_notify, unless the end was marked already."""
         with self.order:
             if self.own_in.pending and not self.own_in._ended:
                 self.incoming.write(self.own_in.read() + self.incoming.read())
+
+
+class _PumpedConnection(_SSLSocket):
+    """A connection over another module's memory buffers."""
+
+    __slots__ = ("_pump",)
+
+    _pump: _Pump
+
+    def _run(self, call: Any, doing: str) -> None:
+        self._pump.fill()
+        try:
+            super()._run(call, doing)
+        finally:
+            self._pump.drain()
+        if doing == "shutdown":
+            self._pump.give_back()
+
+    def read(self, size: int, buffer: Any = None, /) -> Any:
+        """Read, from what has come in by now."""
+        self._pump.fill()
+        try:
+            return super().read(size, buffer)
+        finally:
+            self._pump.drain()
+
+    def _write_with_length(self, data: Any, size: int) -> int:
+        try:
+            return super()._write_with_length(data, size)
+        except _errors.SSLWantReadError:
+            if not self._pump.fill():
+                raise
+            return super()._write_with_length(data, size)
+        finally:
+            self._pump.drain()
 
 
 def _hostname(value: str | bytes | None) -> bytes | None:
@@ -493,21 +512,27 @@ def make_connection(
         own, other = ("server", "CLIENT") if server_side else ("client", "SERVER")
         raise _errors.refusal(f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context")
     host = _hostname(server_hostname)
-    self = object.__new__(_SSLSocket)
+    pump = None if bios is None else _pump_between(*bios)
+    self: _SSLSocket
+    if pump is None:
+        self = object.__new__(_SSLSocket)
+    else:
+        self = object.__new__(_PumpedConnection)
+        self._pump, bios = pump, (pump.own_in, pump.own_out)
     self._context = ctx
-    self._owner = self._sock = self._pump = None
+    self._owner = self._sock = None
     self._server_hostname = None if host is None else host.decode("ascii")
     self._hooks = Hooks(self)
     fd, c_in, c_out = -1, ffi.NULL, ffi.NULL
-    if sock is not None:
+    if bios is not None:
+        c_in, c_out = bios[0]._c_bio, bios[1]._c_bio
+    else:
         if not isinstance(sock, _socket.socket):
             raise TypeError(f"a socket is required, not {type(sock).__name__!r}")
         self._sock = weakref.ref(sock)
         fd = sock.fileno()
         if fd < 0:
             raise _errors.SSLError("Underlying socket has been closed.")
-    else:
-        c_in, c_out = _buffers(self, bios)
     self._c_conn = _new(self, server_side, host, fd, c_in, c_out)
     if owner is not None:
         self.owner = owner
@@ -516,15 +541,13 @@ def make_connection(
     return self
 
 
-def _buffers(conn: _SSLSocket, bios: Any) -> tuple[Any, Any]:
-    for bio in bios:
+def _pump_between(incoming: Any, outgoing: Any) -> _Pump | None:
+    for bio in (incoming, outgoing):
         if not hasattr(bio, "pending") or not hasattr(bio, "write_eof"):
             raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
-    incoming, outgoing = bios
-    if not isinstance(incoming, MemoryBIO) or not isinstance(outgoing, MemoryBIO):
-        conn._pump = _Pump(incoming, outgoing)
-        incoming, outgoing = conn._pump.own_in, conn._pump.own_out
-    return incoming._c_bio, outgoing._c_bio
+    if isinstance(incoming, MemoryBIO) and isinstance(outgoing, MemoryBIO):
+        return None
+    return _Pump(incoming, outgoing)
 
 
 def _new(

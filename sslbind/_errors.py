@@ -118,12 +118,15 @@ def _text(err: Any, what: str) -> str:
     return f"{what} (_ssl.c:{err.line})"
 
 
+_WANT_TEXT = "The operation did not complete (%s) (_ssl.c:0)"
+
+
 def _make(cls: Any, number: int, err: Any, what: str) -> Any:
     return _fill(cls(number, _text(err, what)), err)
 
 
-def _want(cls: Any, number: int, err: Any, what: str) -> Any:
-    exc = cls(number, f"The operation did not complete ({what}) (_ssl.c:{err.line})")
+def _want(cls: Any, number: int, what: str) -> Any:
+    exc = cls(number, what)
     exc.library = exc.reason = None
     return exc
 
@@ -150,9 +153,9 @@ def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "re
           doing: what a timeout interrupted ("handshake", "read" or "write").
     """
     if status == _ffi.WANT_READ:
-        return _want(SSLWantReadError, SSL_ERROR_WANT_READ, err, "read")
+        return _want(SSLWantReadError, SSL_ERROR_WANT_READ, _WANT_TEXT % "read")
     if status == _ffi.WANT_WRITE:
-        return _want(SSLWantWriteError, SSL_ERROR_WANT_WRITE, err, "write")
+        return _want(SSLWantWriteError, SSL_ERROR_WANT_WRITE, _WANT_TEXT % "write")
     if status == _ffi.TIMEOUT:
         position = f"_ssl.c:{err.line}: " if doing == "handshake" else ""
         return Timeout(f"{position}The {doing} operation timed out")

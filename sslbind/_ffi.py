@@ -31,6 +31,7 @@ NO_MEMORY: int = lib.SB_NO_MEMORY
 BAD_ARG: int = lib.SB_BAD_ARG
 UNSUPPORTED: int = lib.SB_UNSUPPORTED
 CLOSED: int = lib.SB_CLOSED
+PLAIN: int = lib.SB_PLAIN
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
@@ -101,6 +102,14 @@ def lib_names() -> dict[int, str]:
 def reason_names() -> dict[tuple[int, int], str]:
     """Return the names of error reasons, as ``_ssl.err_codes_to_names``."""
     return {(row.lib, row.reason): ffi.string(row.name).decode() for row in rows(lib.sb_reasons)}
+
+
+def unpack(result: int) -> tuple[int, Any]:
+    """Return the status and the error record, or None, that a hot operation returned as one."""
+    if result > -PLAIN:
+        return result, None
+    err = ffi.gc(ffi.cast("sb_error *", -result), lib.sb_error_free)
+    return err.status, err
 
 
 def verify_text(code: int) -> str:

@@ -25,7 +25,7 @@ from . import _ssl
 from ._enums import CHANNEL_BINDING_TYPES
 from ._host import SocketBase
 from ._object import _check_sslobject_params, _der_list, _sslcopydoc, _warn_npn
-from ._ssl import SSLError
+from ._ssl import SSLEOFError, SSLError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -37,7 +37,6 @@ __all__ = ["SSLSocket"]
 
 _plain = socket.socket
 
-_RAGGED_EOF: int = _ssl.SSL_ERROR_EOF
 
 # sendfile(2) takes at most 0x7ffff000 bytes; the stdlib asks for 1 GiB at a time (bpo-38319).
 _SENDFILE_CHUNK = 2**30
@@ -257,8 +256,8 @@ class SSLSocket(SocketBase):
             if buffer is None:
                 return sslobj.read(len)
             return sslobj.read(len, buffer)
-        except SSLError as exc:
-            if exc.args[0] != _RAGGED_EOF or not self.suppress_ragged_eofs:
+        except SSLEOFError:
+            if not self.suppress_ragged_eofs:
                 raise
             return b"" if buffer is None else 0
 
@@ -291,8 +290,8 @@ class SSLSocket(SocketBase):
             self._refuse_flags("recv")
         try:
             return sslobj.read(buflen)  # type: ignore[no-any-return]
-        except SSLError as exc:
-            if exc.args[0] != _RAGGED_EOF or not self.suppress_ragged_eofs:
+        except SSLEOFError:
+            if not self.suppress_ragged_eofs:
                 raise
             return b""
 
@@ -312,8 +311,8 @@ class SSLSocket(SocketBase):
             self._refuse_flags("recv_into")
         try:
             return sslobj.read(nbytes or 0, buffer)  # type: ignore[no-any-return]
-        except SSLError as exc:
-            if exc.args[0] != _RAGGED_EOF or not self.suppress_ragged_eofs:
+        except SSLEOFError:
+            if not self.suppress_ragged_eofs:
                 raise
             return 0
 

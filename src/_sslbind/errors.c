@@ -7,6 +7,13 @@
 
 #include <stdio.h>
 
+void
+sb_clear_queue(void)
+{
+    if (ERR_peek_error() != 0) /* clearing takes its time even with an empty queue */
+        ERR_clear_error();
+}
+
 int
 sb_fail_at(sb_error *err, int status, const char *text, int line)
 {
@@ -99,7 +106,6 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
     if (kind == SSL_ERROR_NONE)
         return SB_OK;
     if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) {
-        err->line = line;
         ERR_clear_error();
         return kind == SSL_ERROR_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
     }

@@ -438,7 +438,7 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     if (conn->closed)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
     conn->io_errno = conn->at_eof = conn->moved = 0;
-    ERR_clear_error();
+    sb_clear_queue();
     if (SSL_in_init(conn->ssl))
         sb_conn_hold_ctx(conn);
     status = step(conn, arg, err);
@@ -709,13 +709,42 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
     return SB_OK;
 }
 
+static sb_error no_memory = {.status = SB_NO_MEMORY};
+
+void
+sb_error_free(sb_error *err)
+{
+    if (err != &no_memory)
+        free(err);
+}
+
+/* The result of a hot operation: see sb_conn_read() in api.h. */
+static long long
+result(int status, size_t count, const sb_error *err)
+{
+    sb_error *kept;
+
+    if (status == SB_OK)
+        return (long long)count;
+    if (status == SB_WANT_READ || status == SB_WANT_WRITE)
+        return status;
+    if ((kept = malloc(sizeof *kept)) == NULL) {
+        kept = &no_memory;
+    } else {
+        *kept = *err;
+        kept->status = status;
+    }
+    return -(long long)(intptr_t)kept;
+}
+
 long long
-sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err)
+sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout)
 {
     read_args args = {buf, cap, 0};
-    int status = run(conn, read_step, &args, timeout, err);
+    sb_error err;
+    int status = run(conn, read_step, &args, timeout, &err);
 
-    return status == SB_OK ? (long long)args.done : status;
+    return result(status, args.done, &err);
 }
 
 typedef struct write_args {
@@ -751,7 +780,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
         return sb_classify(conn, -1, err, __LINE__);
     }
-    if (conn->fd < 0)
+    if (conn->fd < 0 && args->len > PLAIN_MAX)
         sb_bio_reserve(conn->out, args->len + (args->len / PLAIN_MAX + 1) * RECORD_EXTRA);
     do {
         left = args->len - conn->written;
@@ -775,20 +804,21 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
 }
 
 long long
-sb_conn_write(sb_conn *conn, const char *buf, size_t len, int resume, double timeout, sb_error *err)
+sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout)
 {
     write_args args = {buf, len, 0};
+    sb_error err;
     int status;
 
-    if (resume) { /* it may have been interrupted while it waited for its turn */
+    if (is_resumed(timeout)) { /* it may have been interrupted while it waited for its turn */
         sb_conn_lock(conn);
         args.is_writer = is_own_write(conn);
         pthread_mutex_unlock(&conn->lock);
     }
-    status = run(conn, write_step, &args, timeout, err);
+    status = run(conn, write_step, &args, timeout, &err);
     if (status != SB_INTERRUPTED && args.is_writer)
         sb_conn_stop_writing(conn);
-    return status == SB_OK ? (long long)len : status;
+    return result(status, len, &err);
 }
 
 void

@@ -122,23 +122,37 @@ handshake(sb_conn *conn, double timeout, sb_error *err)
     return status;
 }
 
+/* What Python does with the result of a hot operation. */
+static long long
+unpack(long long result, sb_error *err)
+{
+    sb_error *kept;
+
+    if (result > -SB_PLAIN)
+        return result;
+    kept = (sb_error *)(intptr_t)-result;
+    *err = *kept;
+    sb_error_free(kept);
+    return err->status;
+}
+
 static long long
 read_some(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err)
 {
-    long long n = sb_conn_read(conn, buf, cap, timeout, err);
+    long long n = unpack(sb_conn_read(conn, buf, cap, timeout), err);
 
     while (n == SB_INTERRUPTED)
-        n = sb_conn_read(conn, buf, cap, err->remaining, err);
+        n = unpack(sb_conn_read(conn, buf, cap, err->remaining), err);
     return n;
 }
 
 static long long
 write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *err)
 {
-    long long n = sb_conn_write(conn, buf, len, 0, timeout, err);
+    long long n = unpack(sb_conn_write(conn, buf, len, timeout), err);
 
     while (n == SB_INTERRUPTED)
-        n = sb_conn_write(conn, buf, len, 1, err->remaining, err);
+        n = unpack(sb_conn_write(conn, buf, len, err->remaining), err);
     return n;
 }
 
