@@ -17,7 +17,7 @@ from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, fold, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
-from ._ffi import INTERRUPTED, REFCOUNTED, ZERO_RETURN, ffi, lib
+from ._ffi import INTERRUPTED, PLAIN, REFCOUNTED, WANT_READ, ZERO_RETURN, ffi, lib
 from ._hooks import Hooks
 from ._session import SSLSession
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # read(n) decrypts into memory that is used again, and copies out what came: a fresh buffer of n
 # bytes, zeroed, costs more than the decryption (asyncio always asks for 256 KiB). Each call takes
-# one from the pool, which no other thread nor a signal's handler can then use meanwhile.
+# one from the pool, which no other thread nor a signal's handler can then use meanwhile; one
+# that an exception keeps from being put back is made anew.
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
 _Scratch = tuple[Any, Any]  # a buffer, and the view that it is copied out by
 _small_pool: deque[_Scratch] = deque()
@@ -135,15 +136,16 @@ class _SSLSocket:
         except IndexError:
             scratch = _new_scratch(cap)
         target, view = scratch
-        try:
-            count = _c_read(
-                self._c_conn, target, size, 0.0 if self._sock is None else self._timeout()
-            )
-            if count <= 0 or self._hooks.pending is not None:
-                count = self._go_on(count, "read", target, size)
-            return view[:count]
-        finally:
-            pool.append(scratch)
+        timeout = 0.0 if self._sock is None else self._timeout()
+        count = _c_read(self._c_conn, target, size, timeout)
+        if count <= 0 or self._hooks.pending is not None:
+            if count == WANT_READ and self._hooks.pending is None:
+                pool.append(scratch)
+                raise _errors.want_read()  # at once: event loops meet this after all other reads
+            count = self._go_on(count, "read", target, size)
+        data = view[:count]
+        pool.append(scratch)
+        return data
 
     def _read_into(self, size: int, buffer: Any) -> int:
         try:
@@ -169,12 +171,13 @@ class _SSLSocket:
 
     def _go_on(self, count: int, doing: str, data: Any, size: int) -> int:
         """Return the count of a read or write that has not done anything so far."""
-        call = _c_read if doing == "read" else _c_write
-        while True:
+        status, err = count, None
+        while count <= -PLAIN:
             status, err = _ffi.unpack(count)
             if status != INTERRUPTED:
                 break
-            count = call(self._c_conn, data, size, err.remaining)
+            call = _c_read if doing == "read" else _c_write
+            status = count = call(self._c_conn, data, size, err.remaining)
         if self._hooks.pending is None:
             if status >= 0:
                 return status

@@ -118,15 +118,23 @@ def _text(err: Any, what: str) -> str:
     return f"{what} (_ssl.c:{err.line})"
 
 
-_WANT_TEXT = "The operation did not complete (%s) (_ssl.c:0)"
-
-
 def _make(cls: Any, number: int, err: Any, what: str) -> Any:
     return _fill(cls(number, _text(err, what)), err)
 
 
-def _want(cls: Any, number: int, what: str) -> Any:
-    exc = cls(number, what)
+_WANT_READ = SSL_ERROR_WANT_READ, "The operation did not complete (read) (_ssl.c:0)"
+_WANT_WRITE = SSL_ERROR_WANT_WRITE, "The operation did not complete (write) (_ssl.c:0)"
+
+
+def want_read() -> Any:
+    """Return what a non-blocking operation raises that needs more from the transport."""
+    exc: Any = SSLWantReadError(*_WANT_READ)
+    exc.library = exc.reason = None
+    return exc
+
+
+def _want_write() -> Any:
+    exc: Any = SSLWantWriteError(*_WANT_WRITE)
     exc.library = exc.reason = None
     return exc
 
@@ -153,9 +161,9 @@ def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "re
           doing: what a timeout interrupted ("handshake", "read" or "write").
     """
     if status == _ffi.WANT_READ:
-        return _want(SSLWantReadError, SSL_ERROR_WANT_READ, _WANT_TEXT % "read")
+        return want_read()
     if status == _ffi.WANT_WRITE:
-        return _want(SSLWantWriteError, SSL_ERROR_WANT_WRITE, _WANT_TEXT % "write")
+        return _want_write()
     if status == _ffi.TIMEOUT:
         position = f"_ssl.c:{err.line}: " if doing == "handshake" else ""
         return Timeout(f"{position}The {doing} operation timed out")
