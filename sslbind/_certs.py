@@ -2,108 +2,78 @@
 
 from __future__ import annotations
 
+import marshal
 import warnings
-from typing import Any
+from typing import Any, cast
 
 from . import _errors, _ffi
 from ._constants import ENCODING_DER, ENCODING_PEM
 from ._ffi import ffi, lib
 
-# Labels of a block's items, enum sb_kind in src/_sslbind/api.h.
-_SIMPLE = {
-    lib.SB_K_SERIAL: "serialNumber",
-    lib.SB_K_NOT_BEFORE: "notBefore",
-    lib.SB_K_NOT_AFTER: "notAfter",
-}
-_LISTS = {
-    lib.SB_K_OCSP: "OCSP",
-    lib.SB_K_CA_ISSUERS: "caIssuers",
-    lib.SB_K_CRL: "crlDistributionPoints",
-}
-_VERSION, _RDN, _NAME, _VALUE = (
-    lib.SB_K_VERSION,
-    lib.SB_K_RDN,
-    lib.SB_K_NAME,
-    lib.SB_K_VALUE,
-)
-_SUBJECT, _ISSUER, _SAN = lib.SB_K_SUBJECT, lib.SB_K_ISSUER, lib.SB_K_SAN
-_UNKNOWN_NAME = lib.SB_K_UNKNOWN_NAME
-
 Info = dict[str, Any]
 
 
-def _nested(rdns: list[list[tuple[str, str]]]) -> tuple[tuple[tuple[str, str], ...], ...]:
-    return tuple(tuple(rdn) for rdn in rdns)
+# What has been read of certificates lately, by their DER form: a program meets few of them, and
+# each many times. The values of such a dict cannot change, so a shallow copy is one's own.
+_KNOWN_MAX = 256
+_known: dict[bytes, Info] = {}
 
 
-def fold(block: Any) -> Info:
-    """Return the dict of a certificate's fields from a block of sb_cert_fields().
+def known_info(der: bytes) -> Info | None:
+    """Return the dict of a certificate that has been read before, else None."""
+    info = _known.get(der)
+    return None if info is None else info.copy()
+
+
+def load_info(block: Any) -> Info:
+    """Return the dict of a certificate from a block that has its DER form and its fields."""
+    der, marshalled = _ffi.items(block)
+    ((info, unknown),) = marshal.loads(marshalled)
+    if unknown:
+        _warn(unknown)
+    else:
+        if len(_known) >= _KNOWN_MAX:
+            _known.clear()
+        _known[der] = info.copy()
+    return cast("Info", info)
+
+
+def _warn(unknown: tuple[int, ...]) -> None:
+    for number in unknown:
+        warnings.warn(f"Unknown general name type {number}", RuntimeWarning, stacklevel=5)
+
+
+def check(status: int, block: Any, err: Any) -> None:
+    """Raise for a failing status of a call that writes fields into a block."""
+    if status == _ffi.NOT_TEXT:
+        _ffi.item(block).decode("utf-8")  # raises UnicodeDecodeError
+    _errors.check(status, err)
+
+
+def fields(certs: Any, count: int = 1) -> list[Info]:
+    """Return the dicts of the certificates in an array of ``sb_cert *``.
 
     Raises: UnicodeDecodeError: a name is not the UTF-8 that it must be (RFC 5280 4.1.2.4).
     """
-    info: Info = {}
-    alt_names: list[list[Any]] = []
-    lists: dict[str, list[str]] = {}
-    rdns: list[list[tuple[str, str]]] = []
-    names: dict[str, list[list[tuple[str, str]]]] = {}
-    attribute: str | None = None
-    for kind, raw in _ffi.items(block):
-        text = raw.decode("utf-8")
-        if kind == _VALUE:
-            if attribute is not None:
-                rdns[-1].append((attribute, text))
-                attribute = None
-            else:
-                alt_names[-1][1] = text
-        elif kind == _NAME:
-            attribute = text
-        elif kind == _RDN:
-            rdns.append([])
-        elif kind == _SAN:
-            rdns = []
-            alt_names.append([text, rdns])
-        elif kind == _SUBJECT:
-            names["subject"] = rdns = []
-        elif kind == _ISSUER:
-            names["issuer"] = rdns = []
-        elif kind == _VERSION:
-            info = {key: _nested(value) for key, value in names.items()}
-            info["version"] = int(text)
-        elif kind == _UNKNOWN_NAME:
-            warnings.warn(f"Unknown general name type {text}", RuntimeWarning, stacklevel=4)
-        elif kind in _SIMPLE:
-            info[_SIMPLE[kind]] = text
-        else:
-            lists.setdefault(_LISTS[kind], []).append(text)
-    if alt_names:
-        info["subjectAltName"] = tuple(
-            (kind, _nested(value) if isinstance(value, list) else value)
-            for kind, value in alt_names
-        )
-    for key in _LISTS.values():
-        if key in lists:
-            info[key] = tuple(lists[key])
-    return info
-
-
-def fields(pointer: Any) -> Info:
-    """Return the dict of the certificate behind a ``sb_cert *``."""
     block = ffi.new("sb_block *")
     err = _errors.new_record()
-    _errors.check(lib.sb_cert_fields(pointer, block, err), err)
-    return fold(block)
+    check(lib.sb_cert_fields(certs, count, block, err), block, err)
+    found = marshal.loads(_ffi.item(block))
+    for _, unknown in found:
+        _warn(unknown)
+    return [info for info, _ in found]
 
 
-def encode(pointer: Any, pem: bool) -> bytes:
-    """Return the certificate behind a ``sb_cert *`` as DER or PEM."""
+def encode(certs: Any, count: int = 1, *, pem: bool) -> list[bytes]:
+    """Return the certificates in an array of ``sb_cert *`` as DER or PEM."""
     block = ffi.new("sb_block *")
     err = _errors.new_record()
-    _errors.check(lib.sb_cert_encode(pointer, pem, block, err), err)
-    return _ffi.items(block)[0][1]
+    _errors.check(lib.sb_cert_encode(certs, count, pem, block, err), err)
+    return _ffi.items(block)
 
 
-def take_list(call: Any, *args: Any) -> list[Any] | None:
-    """Return the owned ``sb_cert *`` that a C function lists; None if it has no list."""
+def take_array(call: Any, *args: Any) -> tuple[Any, int] | None:
+    """Return the array of owned ``sb_cert *`` that a C function lists; None if it has no list."""
     array = ffi.new("sb_cert ***")
     count = ffi.new("size_t *")
     err = _errors.new_record()
@@ -111,10 +81,19 @@ def take_list(call: Any, *args: Any) -> list[Any] | None:
     if status == _ffi.BAD_ARG:
         return None
     _errors.check(status, err)
+    return array[0], count[0]
+
+
+def take_list(call: Any, *args: Any) -> list[Certificate] | None:
+    """Return the certificates that a C function lists; None if it has no list."""
+    taken = take_array(call, *args)
+    if taken is None:
+        return None
+    array, count = taken
     try:
-        return [ffi.gc(array[0][i], lib.sb_cert_free) for i in range(count[0])]
+        return [Certificate._wrap(array[i]) for i in range(count)]
     finally:
-        lib.sb_free(array[0])
+        lib.sb_free(array)
 
 
 def decode_file(path: _ffi.Path) -> Info:
@@ -123,7 +102,7 @@ def decode_file(path: _ffi.Path) -> Info:
     pointer = lib.sb_cert_from_file(_ffi.fs_path(path), err)
     if not pointer:
         raise _errors.SSLError(_ffi.text(err.text))
-    return fields(ffi.gc(pointer, lib.sb_cert_free))
+    return Certificate._wrap(pointer).get_info()
 
 
 class Certificate:
@@ -139,20 +118,20 @@ class Certificate:
     @classmethod
     def _wrap(cls, owned: Any) -> Certificate:
         self = object.__new__(cls)
-        self._c_cert = owned
+        self._c_cert = ffi.gc(owned, lib.sb_cert_free)
         return self
 
     def get_info(self) -> Info:
         """Return the fields, in the form of getpeercert()."""
-        return fields(self._c_cert)
+        return fields(ffi.new("sb_cert *[1]", [self._c_cert]))[0]
 
     def public_bytes(self, format: int = ENCODING_PEM) -> str | bytes:
         """Return it as PEM (str) or as DER (bytes)."""
-        if format == ENCODING_PEM:
-            return encode(self._c_cert, True).decode("ascii")
-        if format == ENCODING_DER:
-            return encode(self._c_cert, False)
-        raise ValueError("Unsupported format")
+        if format not in (ENCODING_PEM, ENCODING_DER):
+            raise ValueError("Unsupported format")
+        pem = format == ENCODING_PEM
+        encoded = encode(ffi.new("sb_cert *[1]", [self._c_cert]), pem=pem)[0]
+        return encoded.decode("ascii") if pem else encoded
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Certificate):

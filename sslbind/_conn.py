@@ -11,11 +11,11 @@ import _socket
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
-from ._certs import Certificate, fold, take_list
+from ._certs import Certificate, check, known_info, load_info, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
 from ._ffi import INTERRUPTED, PLAIN, REFCOUNTED, WANT_READ, ZERO_RETURN, ffi, lib
 from ._hooks import Hooks
@@ -171,7 +171,7 @@ class _SSLSocket:
 
     def _go_on(self, count: int, doing: str, data: Any, size: int) -> int:
         """Return the count of a read or write that has not done anything so far."""
-        status, err = count, None
+        status, err = count, cast("Any", None)
         while count <= -PLAIN:
             status, err = _ffi.unpack(count)
             if status != INTERRUPTED:
@@ -322,26 +322,37 @@ class _SSLSocket:
         None if the peer sent none. Raises: ValueError: the handshake is not done.
         """
         block = ffi.new("sb_block *")
-        err = _errors.new_record()
-        status = lib.sb_conn_peer_cert(self._c_conn, bool(der), block, err)
-        if status == _ffi.WANT_READ:
-            raise ValueError("handshake not done yet")
-        if status == _ffi.BAD_ARG:
+        verified = self._peer_cert(block, False)
+        if verified is None:
             return None
-        _errors.check(status, err)
-        return _ffi.items(block)[0][1] if der else fold(block)
+        encoded = _ffi.item(block)
+        if der:
+            return encoded
+        if not verified:
+            return {}
+        info = known_info(encoded)
+        if info is None and self._peer_cert(block, True) is not None:
+            info = load_info(block)
+        return info
 
-    def _chain(self, verified: bool) -> list[Certificate] | None:
-        certs = take_list(lib.sb_conn_chain, self._c_conn, verified)
-        return None if certs is None else [Certificate._wrap(cert) for cert in certs]
+    def _peer_cert(self, block: Any, fields: bool) -> int | None:
+        err = _errors.new_record()
+        status: int = lib.sb_conn_peer_cert(self._c_conn, fields, block, err)
+        if status < 0:
+            if status == _ffi.WANT_READ:
+                raise ValueError("handshake not done yet")
+            if status == _ffi.BAD_ARG:
+                return None
+            check(status, block, err)
+        return status
 
     def get_verified_chain(self) -> list[Certificate] | None:
         """Return the chain from the peer's certificate to a trusted one, None if unverified."""
-        return self._chain(True)
+        return take_list(lib.sb_conn_chain, self._c_conn, True)
 
     def get_unverified_chain(self) -> list[Certificate] | None:
         """Return the chain as the peer sent it, None if it sent none."""
-        return self._chain(False)
+        return take_list(lib.sb_conn_chain, self._c_conn, False)
 
     def verify_client_post_handshake(self) -> None:
         """Ask a TLS 1.3 client for its certificate (RFC 8446 4.6.2) with the next I/O."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from . import _constants, _errors, _ffi
 from ._bio import as_view
-from ._certs import encode, fields, take_list
+from ._certs import encode, fields, take_array
 from ._conn import _SSLSocket, make_connection
 from ._constants import (
     CERT_NONE,
@@ -502,10 +502,11 @@ class _SSLContext:
 
     def get_ca_certs(self, binary_form: bool = False) -> list[Any]:
         """Return the CA certificates in the store, as dicts or as DER bytes."""
-        certs = take_list(lib.sb_ctx_ca_certs, self._c_ctx) or []
-        if binary_form:
-            return [encode(cert, False) for cert in certs]
-        return [fields(cert) for cert in certs]
+        array, count = take_array(lib.sb_ctx_ca_certs, self._c_ctx) or (ffi.NULL, 0)
+        try:
+            return encode(array, count, pem=False) if binary_form else fields(array, count)
+        finally:
+            lib.sb_cert_list_free(array, count)
 
     def session_stats(self) -> dict[str, int]:
         """Return the figures of the session cache. See: SSL_CTX_sess_number(3)."""

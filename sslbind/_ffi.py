@@ -31,6 +31,7 @@ NO_MEMORY: int = lib.SB_NO_MEMORY
 BAD_ARG: int = lib.SB_BAD_ARG
 UNSUPPORTED: int = lib.SB_UNSUPPORTED
 CLOSED: int = lib.SB_CLOSED
+NOT_TEXT: int = lib.SB_NOT_TEXT
 PLAIN: int = lib.SB_PLAIN
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -68,23 +69,28 @@ def rows(table: Any) -> Iterator[Any]:
         index += 1
 
 
-def items(block: Any) -> list[tuple[int, bytes]]:
-    """Return the (kind, bytes) items of a ``sb_block`` and give its memory back."""
+def item(block: Any) -> bytes:
+    """Return the only item of a ``sb_block`` and give its memory back."""
+    data: bytes = ffi.buffer(block.data, block.len)[:]
+    lib.sb_block_clear(block)
+    return data
+
+
+def items(block: Any) -> list[bytes]:
+    """Return the items of a ``sb_block`` and give its memory back."""
     if not block.n:
         return []
     try:
         data = ffi.buffer(block.data, block.len)[:]
         ends = ffi.unpack(block.ends, block.n)
-        kinds = ffi.unpack(block.kinds, block.n)
     finally:
         lib.sb_block_clear(block)
-    starts = [0, *ends]
-    return [(kind, data[start:end]) for kind, start, end in zip(kinds, starts, ends)]
+    return [data[start:end] for start, end in zip([0, *ends], ends)]
 
 
 def texts(block: Any) -> list[str]:
     """Return the items of a block of plain texts."""
-    return [item.decode("utf-8", "replace") for _, item in items(block)]
+    return [item.decode("utf-8", "replace") for item in items(block)]
 
 
 FEATURES: dict[str, bool] = {

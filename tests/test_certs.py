@@ -109,6 +109,13 @@ def access(*pairs) -> x509.AuthorityInformationAccess:
     )
 
 
+def raw_host(name: bytes) -> x509.UnrecognizedExtension:
+    """Return alternative names of one DNS name that is not the ASCII it must be."""
+    inner = bytes([0x82, len(name)]) + name
+    names = bytes([0x30, len(inner)]) + inner
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), names)
+
+
 URI = x509.UniformResourceIdentifier
 OCSP = x509.oid.AuthorityInformationAccessOID.OCSP
 ISSUERS = x509.oid.AuthorityInformationAccessOID.CA_ISSUERS
@@ -151,6 +158,10 @@ CORPUS.update(
         "broken names": builder().add_extension(
             x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x05abc"), False
         ),
+        "UTF-8 host": builder().add_extension(raw_host("höst".encode()), False),
+        "Latin-1 host": builder().add_extension(raw_host("höst".encode("latin-1")), False),
+        "surrogate host": builder().add_extension(raw_host(b"a\xed\xa0\x80b"), False),
+        "overlong host": builder().add_extension(raw_host(b"a\xc0\x80b"), False),
         "key usage": builder().add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), True
         ),
@@ -191,6 +202,20 @@ def test_decoded_as_by_the_stdlib(label, corpus, tmp_path):
         pytest.skip("PyPy's own decoder differs from CPython's here")
     path = written(tmp_path, corpus[label])
     assert outcome(decode, sslbind, path) == outcome(decode, ssl, path)
+
+
+def test_each_dict_is_the_callers_own(mod, pki):
+    """What a program does to the dict of a certificate is not in the next one."""
+    left, right = memory_pair(
+        client_context(mod, pki), server_context(mod, pki), client_mod=mod, server_mod=mod
+    )
+    shake_memory(left, right)
+    first = left.obj.getpeercert()
+    told = dict(first)
+    first["subject"] = first["extra"] = ()
+    second = left.obj.getpeercert()
+    second.clear()
+    assert left.obj.getpeercert() == told and told["subject"]
 
 
 def test_nul_does_not_end_a_name(corpus, tmp_path):

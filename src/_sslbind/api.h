@@ -28,6 +28,7 @@ enum sb_status {
     SB_UNSUPPORTED = -12, /* this OpenSSL lacks it; err->text says which version has it */
     SB_CLOSED = -13,      /* sb_conn_close() came first */
     SB_INVALID = -14,     /* OpenSSL returned an error kind that no caller expects */
+    SB_NOT_TEXT = -15,    /* the block's only item should be UTF-8 and is not */
 
     SB_PLAIN = 4096 /* results above -SB_PLAIN are no addresses: see sb_conn_read() */
 };
@@ -61,36 +62,17 @@ typedef struct sb_reason {
     int reason;
 } sb_reason;
 
-/* A list of byte strings in one allocation: item i is data[ends[i-1]..ends[i]] and means
- * kinds[i]. Lengths are apart because names in certificates may hold NUL bytes. */
+/* A list of byte strings in one allocation: item i is data[ends[i-1]..ends[i]]. Lengths are apart
+ * because names in certificates may hold NUL bytes. */
 typedef struct sb_block {
     char *data;
     unsigned int *ends;
-    unsigned char *kinds;
     size_t n;
     size_t len;      /* bytes used in data */
     size_t data_cap; /* bytes allocated */
     size_t n_cap;    /* items allocated */
-    int failed;      /* no memory: the block is empty and stays so */
+    int failed;      /* SB_OK; SB_NO_MEMORY: it is empty and stays so; SB_NOT_TEXT */
 } sb_block;
-
-enum sb_kind {
-    SB_K_BYTES = 1, /* an item that needs no label */
-    SB_K_SUBJECT,   /* what follows, until the next such label, is the subject */
-    SB_K_ISSUER,
-    SB_K_SAN,           /* a subject alternative name; its type is the text */
-    SB_K_RDN,           /* a new relative distinguished name begins */
-    SB_K_NAME,          /* attribute type, then ... */
-    SB_K_VALUE,         /* ... its value */
-    SB_K_VERSION,       /* decimal, counted from 1 */
-    SB_K_SERIAL,        /* hexadecimal */
-    SB_K_NOT_BEFORE,    /* as of ASN1_TIME_print(3) */
-    SB_K_NOT_AFTER,
-    SB_K_OCSP,          /* a URI of authority information access */
-    SB_K_CA_ISSUERS,
-    SB_K_CRL,           /* a URI of a CRL distribution point */
-    SB_K_UNKNOWN_NAME   /* a general name of a type nobody knows; the number */
-};
 
 /* A cipher suite, in static strings. */
 typedef struct sb_cipher {
@@ -241,21 +223,24 @@ int sb_ctx_load_default_verify(sb_ctx *ctx, sb_error *err);
 /* out: certificates, CRLs, CA certificates in the store. */
 void sb_ctx_trust_stats(sb_ctx *ctx, int out[3]);
 
-/* The CA certificates in the store. `*certs` gets an array of `*n`, each to be given to
- * sb_cert_free(), the array itself to sb_free(). */
+/* The CA certificates in the store. `*certs` gets an array of `*n`, to be given to
+ * sb_cert_list_free(), or each to sb_cert_free() and the array itself to sb_free(). */
 int sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err);
 
 /* ------------------------------------------------------------------ certificates (certs.c) */
 
-/* X509_free(3), and free(3) for arrays of certificates. */
+/* X509_free(3), for one or all of an array, with the array; free(3) for the array alone. */
 void sb_cert_free(sb_cert *cert);
+void sb_cert_list_free(sb_cert **certs, size_t n);
 void sb_free(void *memory);
 
-/* One item: DER (pem = 0) or PEM. i2d_X509(3) */
-int sb_cert_encode(sb_cert *cert, int pem, sb_block *out, sb_error *err);
+/* Certificates, an item each: DER (pem = 0) or PEM. i2d_X509(3) */
+int sb_cert_encode(sb_cert **certs, size_t n, int pem, sb_block *out, sb_error *err);
 
-/* All fields, see enum sb_kind. RFC 5280 */
-int sb_cert_fields(sb_cert *cert, sb_block *out, sb_error *err);
+/* The fields of certificates (RFC 5280), as one more item of `out`, for marshal.loads(): a list
+ * of pairs, of which the first is the dict of getpeercert(), the second a tuple of the numbers of
+ * general names whose type nobody knows. */
+int sb_cert_fields(sb_cert **certs, size_t n, sb_block *out, sb_error *err);
 
 /* The subject in RFC 2253 form, for a repr; one item. X509_NAME_print_ex(3) */
 int sb_cert_subject(sb_cert *cert, sb_block *out, sb_error *err);
@@ -336,9 +321,10 @@ int sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err);
 /* The tls-unique channel binding of RFC 5929 3.1; returns its length, 0: none yet. */
 int sb_conn_tls_unique(sb_conn *conn, char out[64]);
 
-/* The peer's certificate: one item of DER, or all fields, or nothing if it was not verified.
- * SB_BAD_ARG: it sent none; SB_WANT_READ: the handshake is not done. */
-int sb_conn_peer_cert(sb_conn *conn, int der, sb_block *out, sb_error *err);
+/* The peer's certificate: DER and, with fields = 1, what sb_cert_fields() gives. Returns 1 if the
+ * context asks for verification, else 0. SB_BAD_ARG: the peer sent none; SB_WANT_READ: the
+ * handshake is not done. */
+int sb_conn_peer_cert(sb_conn *conn, int fields, sb_block *out, sb_error *err);
 /* The chain that was verified or, with verified = 0, the one that was sent, with the leaf
  * first. As sb_ctx_ca_certs(); SB_BAD_ARG: there is none. */
 int sb_conn_chain(sb_conn *conn, int verified, sb_cert ***certs, size_t *n, sb_error *err);

@@ -1,7 +1,7 @@
 /* Certificates: X509 to DER or PEM, and to one flat block of all fields.
  *
- * The block is what Python folds into the dict of getpeercert(). Names may hold NUL bytes
- * (CVE-2013-4238), so every item goes with its length.
+ * The fields go to Python as marshal.c writes them. Names may hold NUL bytes (CVE-2013-4238):
+ * every text goes with its length.
  */
 #include "internal.h"
 
@@ -14,6 +14,14 @@ void
 sb_cert_free(sb_cert *cert)
 {
     X509_free((X509 *)cert);
+}
+
+void
+sb_cert_list_free(sb_cert **certs, size_t n)
+{
+    while (n > 0)
+        sb_cert_free(certs[--n]);
+    free(certs);
 }
 
 int
@@ -37,20 +45,46 @@ sb_cert_list(STACK_OF(X509) *list, X509 *first, sb_cert ***certs, size_t *n, sb_
     return SB_OK;
 }
 
-int
-sb_cert_encode(sb_cert *cert, int pem, sb_block *out, sb_error *err)
+static int
+add_der(sb_block *out, X509 *cert)
+{
+    int len = i2d_X509(cert, NULL);
+    unsigned char *end = NULL;
+
+    if (len < 0)
+        return 0;
+    if ((end = (unsigned char *)sb_block_append(out, NULL, (size_t)len)) != NULL)
+        i2d_X509(cert, &end);
+    sb_block_end_item(out);
+    return 1;
+}
+
+static int
+add_pem(sb_block *out, X509 *cert)
 {
     BIO *memory = BIO_new(BIO_s_mem());
-    int ok;
+    int ok = memory != NULL && PEM_write_bio_X509(memory, cert);
+
+    if (ok)
+        sb_block_add_bio(out, memory);
+    BIO_free(memory);
+    return ok;
+}
+
+int
+sb_cert_encode(sb_cert **certs, size_t n, int pem, sb_block *out, sb_error *err)
+{
+    size_t i;
 
     sb_block_init(out);
-    ERR_clear_error();
-    ok = memory != NULL &&
-         (pem ? PEM_write_bio_X509(memory, (X509 *)cert) : i2d_X509_bio(memory, (X509 *)cert));
-    if (ok)
-        sb_block_add_bio(out, SB_K_BYTES, memory);
-    BIO_free(memory);
-    return ok ? sb_block_status(out, err) : SB_FAIL_QUEUE(err);
+    sb_clear_queue();
+    for (i = 0; i < n; i++) {
+        if (!(pem ? add_pem : add_der)(out, (X509 *)certs[i])) {
+            sb_block_clear(out);
+            return SB_FAIL_QUEUE(err);
+        }
+    }
+    return sb_block_status(out, err);
 }
 
 int
@@ -65,7 +99,7 @@ sb_cert_subject(sb_cert *cert, sb_block *out, sb_error *err)
     ok = memory != NULL &&
          X509_NAME_print_ex(memory, X509_get_subject_name((X509 *)cert), 0, flags) >= 0;
     if (ok)
-        sb_block_add_bio(out, SB_K_BYTES, memory);
+        sb_block_add_bio(out, memory);
     BIO_free(memory);
     return ok ? sb_block_status(out, err) : SB_FAIL_QUEUE(err);
 }
@@ -103,7 +137,7 @@ sb_cert_from_file(const char *file, sb_error *err)
 /* ---------------------------------------------------------------- fields */
 
 static int
-add_object_name(sb_block *out, int kind, const ASN1_OBJECT *object)
+put_object_name(sb_block *out, const ASN1_OBJECT *object)
 {
     char text[256];
     int len = OBJ_obj2txt(text, sizeof text, object, 0);
@@ -111,50 +145,72 @@ add_object_name(sb_block *out, int kind, const ASN1_OBJECT *object)
     if (len < 0)
         return 0;
     if ((size_t)len < sizeof text) {
-        sb_block_add(out, kind, text, (size_t)len);
+        sb_put_bytes(out, text, (size_t)len);
     } else { /* an OID without a name may be of any length */
         char *longer = malloc((size_t)len + 1);
 
         if (longer == NULL)
             return 0;
         OBJ_obj2txt(longer, len + 1, object, 0);
-        sb_block_add(out, kind, longer, (size_t)len);
+        sb_put_bytes(out, longer, (size_t)len);
         free(longer);
     }
     return 1;
 }
 
+/* A pair of type and value. */
 static int
-add_name(sb_block *out, sb_x509_name *name)
+put_attribute(sb_block *out, sb_x509_name_entry *entry)
 {
-    int i, set = -1;
+    sb_sequence pair = sb_put_sequence(out, '(');
+    unsigned char *value = NULL;
+    int len;
+
+    if (!put_object_name(out, X509_NAME_ENTRY_get_object(entry)))
+        return 0;
+    if ((len = ASN1_STRING_to_UTF8(&value, X509_NAME_ENTRY_get_data(entry))) < 0)
+        return 0;
+    sb_put_bytes(out, value, (size_t)len);
+    OPENSSL_free(value);
+    pair.count = 2;
+    sb_end_sequence(out, pair);
+    return 1;
+}
+
+/* A tuple of relative distinguished names, each a tuple of attributes. */
+static int
+put_name(sb_block *out, sb_x509_name *name)
+{
+    sb_sequence names = sb_put_sequence(out, '('), set = {0, 0};
+    int i, number = -1;
 
     for (i = 0; i < X509_NAME_entry_count(name); i++) {
         sb_x509_name_entry *entry = X509_NAME_get_entry(name, i);
-        unsigned char *value = NULL;
-        int len;
 
-        if (X509_NAME_ENTRY_set(entry) != set)
-            sb_block_add(out, SB_K_RDN, "", 0);
-        set = X509_NAME_ENTRY_set(entry);
-        if (!add_object_name(out, SB_K_NAME, X509_NAME_ENTRY_get_object(entry)))
+        if (X509_NAME_ENTRY_set(entry) != number) {
+            if (names.count++ > 0)
+                sb_end_sequence(out, set);
+            set = sb_put_sequence(out, '(');
+        }
+        number = X509_NAME_ENTRY_set(entry);
+        if (!put_attribute(out, entry))
             return 0;
-        if ((len = ASN1_STRING_to_UTF8(&value, X509_NAME_ENTRY_get_data(entry))) < 0)
-            return 0;
-        sb_block_add(out, SB_K_VALUE, value, (size_t)len);
-        OPENSSL_free(value);
+        set.count++;
     }
+    if (names.count > 0)
+        sb_end_sequence(out, set);
+    sb_end_sequence(out, names);
     return 1;
 }
 
 static void
-add_string(sb_block *out, int kind, const ASN1_STRING *string)
+put_string(sb_block *out, const ASN1_STRING *string)
 {
-    sb_block_add(out, kind, ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
+    sb_put_bytes(out, ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
 }
 
 static void
-add_ip(sb_block *out, const ASN1_OCTET_STRING *ip)
+put_ip(sb_block *out, const ASN1_OCTET_STRING *ip)
 {
     const unsigned char *b = ASN1_STRING_get0_data(ip);
     char text[64];
@@ -169,12 +225,12 @@ add_ip(sb_block *out, const ASN1_OCTET_STRING *ip)
     } else {
         n = BIO_snprintf(text, sizeof text, "<invalid>");
     }
-    sb_block_add(out, SB_K_VALUE, text, n > 0 ? (size_t)n : 0);
+    sb_put_bytes(out, text, n > 0 ? (size_t)n : 0);
 }
 
 /* OpenSSL's own rendering, "type:value". */
 static int
-add_printed(sb_block *out, GENERAL_NAME *name, BIO *memory)
+put_printed(sb_block *out, GENERAL_NAME *name, BIO *memory)
 {
     char *text = NULL, *colon;
     long len;
@@ -184,150 +240,211 @@ add_printed(sb_block *out, GENERAL_NAME *name, BIO *memory)
     len = BIO_get_mem_data(memory, &text);
     if (len <= 0 || (colon = memchr(text, ':', (size_t)len)) == NULL)
         return 0;
-    sb_block_add(out, SB_K_SAN, text, (size_t)(colon - text));
-    sb_block_add(out, SB_K_VALUE, colon + 1, (size_t)(text + len - colon - 1));
+    sb_put_bytes(out, text, (size_t)(colon - text));
+    sb_put_bytes(out, colon + 1, (size_t)(text + len - colon - 1));
     (void)BIO_reset(memory);
     return 1;
 }
 
+/* The name of the type, then the value. */
 static int
-add_general_name(sb_block *out, GENERAL_NAME *name, BIO *memory)
+put_general_name(sb_block *out, GENERAL_NAME *name, BIO *memory)
 {
     int type;
     void *value = GENERAL_NAME_get0_value(name, &type);
 
     switch (type) {
     case GEN_DIRNAME:
-        sb_block_add_text(out, SB_K_SAN, "DirName");
-        return add_name(out, value);
+        sb_put_text(out, "DirName");
+        return put_name(out, value);
     case GEN_EMAIL:
-        sb_block_add_text(out, SB_K_SAN, "email");
-        add_string(out, SB_K_VALUE, value);
+        sb_put_text(out, "email");
+        put_string(out, value);
         return 1;
     case GEN_DNS:
-        sb_block_add_text(out, SB_K_SAN, "DNS");
-        add_string(out, SB_K_VALUE, value);
+        sb_put_text(out, "DNS");
+        put_string(out, value);
         return 1;
     case GEN_URI:
-        sb_block_add_text(out, SB_K_SAN, "URI");
-        add_string(out, SB_K_VALUE, value);
+        sb_put_text(out, "URI");
+        put_string(out, value);
         return 1;
     case GEN_RID:
-        sb_block_add_text(out, SB_K_SAN, "Registered ID");
-        return add_object_name(out, SB_K_VALUE, value);
+        sb_put_text(out, "Registered ID");
+        return put_object_name(out, value);
     case GEN_IPADD:
-        sb_block_add_text(out, SB_K_SAN, "IP Address");
-        add_ip(out, value);
+        sb_put_text(out, "IP Address");
+        put_ip(out, value);
         return 1;
-    case GEN_OTHERNAME:
-    case GEN_X400:
-    case GEN_EDIPARTY:
-        return add_printed(out, name, memory);
     default:
-        sb_block_add_number(out, SB_K_UNKNOWN_NAME, type);
-        return add_printed(out, name, memory);
+        return put_printed(out, name, memory);
     }
 }
 
 static int
-add_subject_alt_names(sb_block *out, X509 *cert, BIO *memory)
+put_subject_alt_names(sb_block *out, const GENERAL_NAMES *names, BIO *memory)
 {
-    /* NULL as well where the extension is damaged or there are two: they count for nothing. */
-    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-    int i, ok = 1;
+    sb_sequence all, pair;
+    int i;
 
-    for (i = 0; ok && names != NULL && i < sk_GENERAL_NAME_num(names); i++)
-        ok = add_general_name(out, sk_GENERAL_NAME_value(names, i), memory);
-    GENERAL_NAMES_free(names);
-    return ok;
+    if (sk_GENERAL_NAME_num(names) <= 0)
+        return 1;
+    sb_put_text(out, "subjectAltName");
+    all = sb_put_sequence(out, '(');
+    for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        pair = sb_put_sequence(out, '(');
+        if (!put_general_name(out, sk_GENERAL_NAME_value(names, i), memory))
+            return 0;
+        pair.count = 2;
+        sb_end_sequence(out, pair);
+        all.count++;
+    }
+    sb_end_sequence(out, all);
+    return 1;
 }
 
 static void
-add_uri(sb_block *out, int kind, const GENERAL_NAME *name)
+put_unknown_types(sb_block *out, const GENERAL_NAMES *names)
+{
+    sb_sequence unknown = sb_put_sequence(out, '(');
+    int i, type;
+
+    for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+        if (type < GEN_OTHERNAME || type > GEN_RID) {
+            sb_put_integer(out, type);
+            unknown.count++;
+        }
+    }
+    sb_end_sequence(out, unknown);
+}
+
+/* With the first URI the key and the tuple of all begin. */
+static void
+put_uri(sb_block *out, const char *key, sb_sequence *uris, const GENERAL_NAME *name)
 {
     int type;
     const ASN1_STRING *value = GENERAL_NAME_get0_value(name, &type);
 
-    if (type == GEN_URI)
-        add_string(out, kind, value);
+    if (type != GEN_URI)
+        return;
+    if (uris->count == 0) {
+        sb_put_text(out, key);
+        *uris = sb_put_sequence(out, '(');
+    }
+    put_string(out, value);
+    uris->count++;
 }
 
 static void
-add_authority_info(sb_block *out, X509 *cert, int method, int kind)
+put_authority_info(sb_block *out, const AUTHORITY_INFO_ACCESS *info, int method, const char *key)
 {
-    AUTHORITY_INFO_ACCESS *info = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+    sb_sequence uris = {0, 0};
     int i;
 
-    for (i = 0; info != NULL && i < sk_ACCESS_DESCRIPTION_num(info); i++) {
+    for (i = 0; i < sk_ACCESS_DESCRIPTION_num(info); i++) {
         const ACCESS_DESCRIPTION *item = sk_ACCESS_DESCRIPTION_value(info, i);
 
         if (OBJ_obj2nid(item->method) == method)
-            add_uri(out, kind, item->location);
+            put_uri(out, key, &uris, item->location);
     }
-    AUTHORITY_INFO_ACCESS_free(info);
+    if (uris.count > 0)
+        sb_end_sequence(out, uris);
 }
 
 static void
-add_crl_points(sb_block *out, X509 *cert)
+put_crl_points(sb_block *out, const CRL_DIST_POINTS *points)
 {
-    CRL_DIST_POINTS *points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
+    sb_sequence uris = {0, 0};
     int i, j;
 
-    for (i = 0; points != NULL && i < sk_DIST_POINT_num(points); i++) {
+    for (i = 0; i < sk_DIST_POINT_num(points); i++) {
         const DIST_POINT *point = sk_DIST_POINT_value(points, i);
 
         if (point->distpoint == NULL || point->distpoint->type != 0)
             continue; /* a name relative to the issuer's is no URI */
         for (j = 0; j < sk_GENERAL_NAME_num(point->distpoint->name.fullname); j++)
-            add_uri(out, SB_K_CRL, sk_GENERAL_NAME_value(point->distpoint->name.fullname, j));
+            put_uri(out, "crlDistributionPoints", &uris,
+                    sk_GENERAL_NAME_value(point->distpoint->name.fullname, j));
     }
-    CRL_DIST_POINTS_free(points);
+    if (uris.count > 0)
+        sb_end_sequence(out, uris);
 }
 
 static int
-add_validity(sb_block *out, X509 *cert, BIO *memory)
+put_names(sb_block *out, X509 *cert)
 {
+    sb_put_text(out, "subject");
+    if (!put_name(out, X509_get_subject_name(cert)))
+        return 0;
+    sb_put_text(out, "issuer");
+    return put_name(out, X509_get_issuer_name(cert));
+}
+
+static int
+put_numbers(sb_block *out, X509 *cert, BIO *memory)
+{
+    sb_put_text(out, "version");
+    sb_put_integer(out, (int)X509_get_version(cert) + 1);
     if (i2a_ASN1_INTEGER(memory, X509_get0_serialNumber(cert)) < 0)
         return 0;
-    sb_block_add_bio(out, SB_K_SERIAL, memory);
+    sb_put_text(out, "serialNumber");
+    sb_put_bio(out, memory);
     /* A time that cannot be read prints as "Bad time value", with a 0 for the result. */
     ASN1_TIME_print(memory, X509_get0_notBefore(cert));
-    sb_block_add_bio(out, SB_K_NOT_BEFORE, memory);
+    sb_put_text(out, "notBefore");
+    sb_put_bio(out, memory);
     ASN1_TIME_print(memory, X509_get0_notAfter(cert));
-    sb_block_add_bio(out, SB_K_NOT_AFTER, memory);
+    sb_put_text(out, "notAfter");
+    sb_put_bio(out, memory);
     return 1;
 }
 
-int
-sb_cert_fields(sb_cert *cert, sb_block *out, sb_error *err)
+/* An extension is NULL as well where it is damaged or there are two: then it counts for nothing. */
+static int
+put_fields(sb_block *out, X509 *cert, BIO *memory)
 {
-    X509 *x509 = (X509 *)cert;
-    BIO *memory = BIO_new(BIO_s_mem());
-    int status = SB_OK;
+    sb_sequence pair = sb_put_sequence(out, '(');
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    AUTHORITY_INFO_ACCESS *info = X509_get_ext_d2i(cert, NID_info_access, NULL, NULL);
+    CRL_DIST_POINTS *points = X509_get_ext_d2i(cert, NID_crl_distribution_points, NULL, NULL);
+    int ok;
 
-    sb_block_init(out);
-    ERR_clear_error();
-    if (memory == NULL)
-        goto failed;
-    sb_block_add(out, SB_K_SUBJECT, "", 0);
-    if (!add_name(out, X509_get_subject_name(x509)))
-        goto failed;
-    sb_block_add(out, SB_K_ISSUER, "", 0);
-    if (!add_name(out, X509_get_issuer_name(x509)))
-        goto failed;
-    sb_block_add_number(out, SB_K_VERSION, X509_get_version(x509) + 1);
-    if (!add_validity(out, x509, memory) || !add_subject_alt_names(out, x509, memory))
-        goto failed;
-    add_authority_info(out, x509, NID_ad_OCSP, SB_K_OCSP);
-    add_authority_info(out, x509, NID_ad_ca_issuers, SB_K_CA_ISSUERS);
-    add_crl_points(out, x509);
-    ERR_clear_error();
-    status = sb_block_status(out, err);
+    sb_put_dict(out);
+    ok = put_names(out, cert) && put_numbers(out, cert, memory) &&
+         put_subject_alt_names(out, names, memory);
+    put_authority_info(out, info, NID_ad_OCSP, "OCSP");
+    put_authority_info(out, info, NID_ad_ca_issuers, "caIssuers");
+    put_crl_points(out, points);
+    sb_end_dict(out);
+    put_unknown_types(out, names);
+    GENERAL_NAMES_free(names);
+    AUTHORITY_INFO_ACCESS_free(info);
+    CRL_DIST_POINTS_free(points);
+    pair.count = 2;
+    sb_end_sequence(out, pair);
+    return ok;
+}
+
+int
+sb_cert_fields(sb_cert **certs, size_t n, sb_block *out, sb_error *err)
+{
+    BIO *memory;
+    sb_sequence list;
+    int ok;
+
+    sb_clear_queue();
+    ok = (memory = BIO_new(BIO_s_mem())) != NULL;
+    list = sb_put_sequence(out, '[');
+    while (ok && list.count < n)
+        ok = put_fields(out, (X509 *)certs[list.count++], memory);
+    sb_end_sequence(out, list);
+    sb_block_end_item(out);
     BIO_free(memory);
-    return status;
-failed:
-    status = SB_FAIL_QUEUE(err);
-    sb_block_clear(out);
-    BIO_free(memory);
-    return status;
+    if (!ok) {
+        sb_block_clear(out);
+        return SB_FAIL_QUEUE(err);
+    }
+    sb_clear_queue();
+    return sb_block_status(out, err);
 }

@@ -322,9 +322,9 @@ sb_conn_shared_ciphers(sb_conn *conn, sb_block *out, sb_error *err)
         if (sk_SSL_CIPHER_find(ours, (SSL_CIPHER *)sk_SSL_CIPHER_value(theirs, i)) < 0)
             continue;
         describe_cipher(sk_SSL_CIPHER_value(theirs, i), &cipher);
-        sb_block_add_text(out, SB_K_BYTES, cipher.name);
-        sb_block_add_text(out, SB_K_BYTES, cipher.protocol);
-        sb_block_add_number(out, SB_K_BYTES, cipher.bits);
+        sb_block_add_text(out, cipher.name);
+        sb_block_add_text(out, cipher.protocol);
+        sb_block_add_number(out, cipher.bits);
     }
     status = sb_block_status(out, err);
 done:
@@ -387,23 +387,25 @@ sb_conn_tls_unique(sb_conn *conn, char out[64])
 /* ---------------------------------------------------------------- certificates */
 
 int
-sb_conn_peer_cert(sb_conn *conn, int der, sb_block *out, sb_error *err)
+sb_conn_peer_cert(sb_conn *conn, int fields, sb_block *out, sb_error *err)
 {
-    X509 *cert;
+    sb_cert *cert;
     int status;
 
     sb_block_init(out);
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
-    cert = SSL_get0_peer_certificate(conn->ssl);
+    cert = (sb_cert *)SSL_get0_peer_certificate(conn->ssl);
     if (!SSL_is_init_finished(conn->ssl))
         status = SB_WANT_READ;
     else if (cert == NULL)
         status = SB_BAD_ARG;
-    else if (der)
-        status = sb_cert_encode((sb_cert *)cert, 0, out, err);
-    else if (sb_ctx_verify_mode(conn->ctx) != 0)
-        status = sb_cert_fields((sb_cert *)cert, out, err);
+    else
+        status = sb_cert_encode(&cert, 1, 0, out, err);
+    if (status == SB_OK && fields)
+        status = sb_cert_fields(&cert, 1, out, err);
+    if (status == SB_OK)
+        status = sb_ctx_verify_mode(conn->ctx) != 0;
     sb_conn_leave(conn);
     return status;
 }

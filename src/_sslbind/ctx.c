@@ -373,7 +373,7 @@ sb_ctx_groups(sb_ctx *ctx, int aliases, sb_block *out, sb_error *err)
 
     sb_block_init(out);
     for (i = 0; ok && i < sk_OPENSSL_CSTRING_num(names); i++)
-        sb_block_add_text(out, SB_K_BYTES, sk_OPENSSL_CSTRING_value(names, i));
+        sb_block_add_text(out, sk_OPENSSL_CSTRING_value(names, i));
     sk_OPENSSL_CSTRING_free(names);
     if (unlock(ctx, ok, err) != SB_OK)
         return SB_FAILED;
@@ -403,17 +403,17 @@ add_cipher(const SSL_CIPHER *cipher, sb_block *out)
     bits = SSL_CIPHER_get_bits(cipher, &alg_bits);
     if (SSL_CIPHER_description(cipher, description, sizeof description) == NULL)
         description[0] = '\0';
-    sb_block_add_number(out, SB_K_BYTES, SSL_CIPHER_get_id(cipher));
-    sb_block_add_text(out, SB_K_BYTES, SSL_CIPHER_get_name(cipher));
-    sb_block_add_text(out, SB_K_BYTES, SSL_CIPHER_get_version(cipher));
-    sb_block_add_text(out, SB_K_BYTES, description);
-    sb_block_add_number(out, SB_K_BYTES, bits);
-    sb_block_add_number(out, SB_K_BYTES, alg_bits);
-    sb_block_add_number(out, SB_K_BYTES, SSL_CIPHER_is_aead(cipher));
-    sb_block_add_text(out, SB_K_BYTES, name_or_empty(SSL_CIPHER_get_cipher_nid(cipher)));
-    sb_block_add_text(out, SB_K_BYTES, name_or_empty(SSL_CIPHER_get_digest_nid(cipher)));
-    sb_block_add_text(out, SB_K_BYTES, name_or_empty(SSL_CIPHER_get_kx_nid(cipher)));
-    sb_block_add_text(out, SB_K_BYTES, name_or_empty(SSL_CIPHER_get_auth_nid(cipher)));
+    sb_block_add_number(out, SSL_CIPHER_get_id(cipher));
+    sb_block_add_text(out, SSL_CIPHER_get_name(cipher));
+    sb_block_add_text(out, SSL_CIPHER_get_version(cipher));
+    sb_block_add_text(out, description);
+    sb_block_add_number(out, bits);
+    sb_block_add_number(out, alg_bits);
+    sb_block_add_number(out, SSL_CIPHER_is_aead(cipher));
+    sb_block_add_text(out, name_or_empty(SSL_CIPHER_get_cipher_nid(cipher)));
+    sb_block_add_text(out, name_or_empty(SSL_CIPHER_get_digest_nid(cipher)));
+    sb_block_add_text(out, name_or_empty(SSL_CIPHER_get_kx_nid(cipher)));
+    sb_block_add_text(out, name_or_empty(SSL_CIPHER_get_auth_nid(cipher)));
 }
 
 int

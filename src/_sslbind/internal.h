@@ -122,11 +122,14 @@ int sb_classify(sb_conn *conn, int ret, sb_error *err, int line);
 
 /* lib.c */
 void sb_block_init(sb_block *block);
-void sb_block_add(sb_block *block, int kind, const void *data, size_t len);
-void sb_block_add_text(sb_block *block, int kind, const char *text);
-void sb_block_add_number(sb_block *block, int kind, long long number);
-void sb_block_add_bio(sb_block *block, int kind, BIO *memory); /* and empties the BIO */
-int sb_block_status(sb_block *block, sb_error *err); /* SB_OK, or SB_NO_MEMORY and cleared */
+/* Append to the item that is being made; data NULL: leave it as it is. Returns where, or NULL. */
+char *sb_block_append(sb_block *block, const void *data, size_t len);
+void sb_block_end_item(sb_block *block);
+void sb_block_add(sb_block *block, const void *data, size_t len); /* a whole item */
+void sb_block_add_text(sb_block *block, const char *text);
+void sb_block_add_number(sb_block *block, long long number);
+void sb_block_add_bio(sb_block *block, BIO *memory); /* and empties the BIO */
+int sb_block_status(sb_block *block, sb_error *err); /* SB_OK, or what failed */
 int sb_mutex_init(pthread_mutex_t *lock);
 /* A fork copies locks that other threads hold, and not the threads. So the child counts up the
  * generation, and whoever locks something of an older one makes its locks anew first: returns 1
@@ -139,6 +142,20 @@ unsigned int sb_forks(void);
 int sb_cond_init(pthread_cond_t *cond);
 /* Wait for ns nanoseconds, INT64_MAX for no limit. Returns 0 when the time is over. */
 int sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns);
+
+/* marshal.c: values for Python's marshal.loads(), appended to a block. */
+typedef struct sb_sequence {
+    size_t at;
+    size_t count; /* of its items: kept by whoever puts them */
+} sb_sequence;
+void sb_put_integer(sb_block *block, int number);
+void sb_put_bytes(sb_block *block, const void *text, size_t len); /* a str, of UTF-8 */
+void sb_put_text(sb_block *block, const char *text);
+void sb_put_bio(sb_block *block, BIO *memory); /* and empties the BIO */
+void sb_put_dict(sb_block *block);             /* then keys and values by turns */
+void sb_end_dict(sb_block *block);
+sb_sequence sb_put_sequence(sb_block *block, char code); /* '(' for a tuple, '[' for a list */
+void sb_end_sequence(sb_block *block, sb_sequence sequence);
 
 /* ctx.c */
 void sb_ctx_up_ref(sb_ctx *ctx);

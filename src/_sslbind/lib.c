@@ -82,10 +82,10 @@ add_object(const ASN1_OBJECT *object, sb_block *out)
     char oid[256];
     int len = OBJ_obj2txt(oid, sizeof oid, object, 1);
 
-    sb_block_add_text(out, SB_K_BYTES, OBJ_nid2sn(nid));
-    sb_block_add_text(out, SB_K_BYTES, OBJ_nid2ln(nid));
+    sb_block_add_text(out, OBJ_nid2sn(nid));
+    sb_block_add_text(out, OBJ_nid2ln(nid));
     if (len > 0 && (size_t)len < sizeof oid)
-        sb_block_add(out, SB_K_BYTES, oid, (size_t)len);
+        sb_block_add(out, oid, (size_t)len);
 }
 
 int
@@ -129,7 +129,7 @@ sb_builtin_sigalgs(sb_block *out, sb_error *err)
         return SB_FAIL_QUEUE(err);
     for (name = list; *name != '\0'; name = *end == ':' ? end + 1 : end) {
         end = name + strcspn(name, ":");
-        sb_block_add(out, SB_K_BYTES, name, (size_t)(end - name));
+        sb_block_add(out, name, (size_t)(end - name));
     }
     OPENSSL_free(list);
     return sb_block_status(out, err);
@@ -164,14 +164,13 @@ sb_block_clear(sb_block *block)
 {
     free(block->data);
     free(block->ends);
-    free(block->kinds);
     sb_block_init(block);
 }
 
 static int
 grow(void *pointer, size_t *cap, size_t needed, size_t item)
 {
-    size_t wanted = *cap != 0 ? *cap : 64;
+    size_t wanted = *cap != 0 ? *cap : 1024 / item;
     void *moved;
 
     if (needed <= *cap)
@@ -185,59 +184,78 @@ grow(void *pointer, size_t *cap, size_t needed, size_t item)
     return 1;
 }
 
-void
-sb_block_add(sb_block *block, int kind, const void *data, size_t len)
+char *
+sb_block_append(sb_block *block, const void *data, size_t len)
 {
-    size_t kinds_cap = block->n_cap;
+    char *end;
 
-    if (block->failed)
-        return;
-    if (len > UINT_MAX - 1 || block->len > UINT_MAX - 1 - len ||
-        !grow(&block->data, &block->data_cap, block->len + len, 1) ||
-        !grow(&block->kinds, &kinds_cap, block->n + 1, sizeof *block->kinds) ||
-        !grow(&block->ends, &block->n_cap, block->n + 1, sizeof *block->ends)) {
-        block->failed = 1;
-        return;
+    if (block->failed != SB_OK)
+        return NULL;
+    if (len > INT_MAX || block->len > INT_MAX - len ||
+        !grow(&block->data, &block->data_cap, block->len + len, 1)) {
+        block->failed = SB_NO_MEMORY;
+        return NULL;
     }
-    if (len > 0)
-        memcpy(block->data + block->len, data, len);
+    end = block->data + block->len;
+    if (data != NULL && len > 0)
+        memcpy(end, data, len);
     block->len += len;
-    block->kinds[block->n] = (unsigned char)kind;
-    block->ends[block->n++] = (unsigned int)block->len;
+    return end;
 }
 
 void
-sb_block_add_text(sb_block *block, int kind, const char *text)
+sb_block_end_item(sb_block *block)
 {
-    sb_block_add(block, kind, text, text != NULL ? strlen(text) : 0);
+    if (block->failed != SB_OK)
+        return;
+    if (!grow(&block->ends, &block->n_cap, block->n + 1, sizeof *block->ends))
+        block->failed = SB_NO_MEMORY;
+    else
+        block->ends[block->n++] = (unsigned int)block->len;
 }
 
 void
-sb_block_add_number(sb_block *block, int kind, long long number)
+sb_block_add(sb_block *block, const void *data, size_t len)
+{
+    sb_block_append(block, data, len);
+    sb_block_end_item(block);
+}
+
+void
+sb_block_add_text(sb_block *block, const char *text)
+{
+    sb_block_add(block, text, text != NULL ? strlen(text) : 0);
+}
+
+void
+sb_block_add_number(sb_block *block, long long number)
 {
     char text[32];
 
     snprintf(text, sizeof text, "%lld", number);
-    sb_block_add_text(block, kind, text);
+    sb_block_add_text(block, text);
 }
 
 void
-sb_block_add_bio(sb_block *block, int kind, BIO *memory)
+sb_block_add_bio(sb_block *block, BIO *memory)
 {
     char *data = NULL;
     long len = BIO_get_mem_data(memory, &data);
 
-    sb_block_add(block, kind, data, len > 0 ? (size_t)len : 0);
+    sb_block_add(block, data, len > 0 ? (size_t)len : 0);
     (void)BIO_reset(memory);
 }
 
 int
 sb_block_status(sb_block *block, sb_error *err)
 {
-    if (!block->failed)
-        return SB_OK;
-    sb_block_clear(block);
-    return SB_FAIL(err, SB_NO_MEMORY, "no memory");
+    int status = block->failed;
+
+    if (status == SB_NO_MEMORY) {
+        sb_block_clear(block);
+        return SB_FAIL(err, status, "no memory");
+    }
+    return status == SB_OK ? SB_OK : SB_FAIL(err, status, "not UTF-8");
 }
 
 int
