@@ -98,20 +98,17 @@ class _SSLSocket:
         Raises: SSLCertVerificationError, SSLError, OSError, TimeoutError, SSLWantReadError,
                 SSLWantWriteError; what a callback raised.
         """
-        self._run(lib.sb_conn_handshake, "handshake")
+        self._perform(lib.sb_conn_handshake, "handshake")
 
     def shutdown(self) -> Any:
         """Send close_notify and wait for the peer's; return the socket. SSL_shutdown(3)."""
-        self._run(lib.sb_conn_shutdown, "shutdown")
+        self._perform(lib.sb_conn_shutdown, "shutdown")
         return self._sock() if self._sock is not None else None
 
-    def _run(self, call: Any, doing: str) -> None:
-        timeout = self._timeout()
-        err = _errors.new_record()
-        while (status := call(self._c_conn, timeout, err)) == INTERRUPTED:
-            timeout = err.remaining
-        if status < 0 or self._hooks.pending is not None:
-            raise self._error(status, err, doing)
+    def _perform(self, call: Any, doing: str) -> None:
+        result = call(self._c_conn, self._timeout())
+        if result != 0 or self._hooks.pending is not None:
+            self._go_on(result, doing, call)
 
     def read(self, size: int, buffer: Any = None, /) -> Any:
         """Return up to `size` bytes, or put them into `buffer` and return how many.
@@ -142,7 +139,7 @@ class _SSLSocket:
             if count == WANT_READ and self._hooks.pending is None:
                 pool.append(scratch)
                 raise _errors.want_read()  # at once: event loops meet this after all other reads
-            count = self._go_on(count, "read", target, size)
+            count = self._go_on(count, "read", _c_read, target, size)
         data = view[:count]
         pool.append(scratch)
         return data
@@ -164,24 +161,28 @@ class _SSLSocket:
             timeout = 0.0 if self._sock is None else self._timeout()
             count: int = _c_read(self._c_conn, target, size, timeout)
             if count <= 0 or self._hooks.pending is not None:
-                count = self._go_on(count, "read", target, size)
+                count = self._go_on(count, "read", _c_read, target, size)
             return count
         finally:
             ffi.release(target)  # or a traceback would keep the buffer from being resized
 
-    def _go_on(self, count: int, doing: str, data: Any, size: int) -> int:
-        """Return the count of a read or write that has not done anything so far."""
-        status, err = count, cast("Any", None)
-        while count <= -PLAIN:
-            status, err = _ffi.unpack(count)
+    def _go_on(self, result: int, doing: str, call: Any, *args: Any) -> int:
+        """Return what an operation that has not done anything so far gives in the end.
+
+        Args: result: of ``call(connection, *args, timeout)``; doing: its name in messages.
+        """
+        status, err = result, cast("Any", None)
+        while result <= -PLAIN:
+            status, err = _ffi.unpack(result)
             if status != INTERRUPTED:
                 break
-            call = _c_read if doing == "read" else _c_write
-            status = count = call(self._c_conn, data, size, err.remaining)
+            status = result = call(self._c_conn, *args, err.remaining)
         if self._hooks.pending is None:
             if status >= 0:
                 return status
-            if status == ZERO_RETURN and err.quiet:
+            if status == WANT_READ:
+                raise _errors.want_read()
+            if status == ZERO_RETURN and err.quiet and doing == "read":
                 return 0
         raise self._error(status, err, doing)
 
@@ -202,7 +203,7 @@ class _SSLSocket:
             timeout = 0.0 if self._sock is None else self._timeout()
             count = _c_write(self._c_conn, data, size, timeout)
             if count < 0 or self._hooks.pending is not None:
-                count = self._go_on(count, "write", data, size)
+                count = self._go_on(count, "write", _c_write, data, size)
             return count
         finally:
             if count < 0:  # a signal handler may have raised: let other threads write
@@ -467,10 +468,10 @@ class _PumpedConnection(_SSLSocket):
 
     _pump: _Pump
 
-    def _run(self, call: Any, doing: str) -> None:
+    def _perform(self, call: Any, doing: str) -> None:
         self._pump.fill()
         try:
-            super()._run(call, doing)
+            super()._perform(call, doing)
         finally:
             self._pump.drain()
         if doing == "shutdown":
@@ -556,11 +557,11 @@ def make_connection(
 
 
 def _pump_between(incoming: Any, outgoing: Any) -> _Pump | None:
+    if isinstance(incoming, MemoryBIO) and isinstance(outgoing, MemoryBIO):
+        return None
     for bio in (incoming, outgoing):
         if not hasattr(bio, "pending") or not hasattr(bio, "write_eof"):
             raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
-    if isinstance(incoming, MemoryBIO) and isinstance(outgoing, MemoryBIO):
-        return None
     return _Pump(incoming, outgoing)
 
 

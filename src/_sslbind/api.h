@@ -30,12 +30,12 @@ enum sb_status {
     SB_INVALID = -14,     /* OpenSSL returned an error kind that no caller expects */
     SB_NOT_TEXT = -15,    /* the block's only item should be UTF-8 and is not */
 
-    SB_PLAIN = 4096 /* results above -SB_PLAIN are no addresses: see sb_conn_read() */
+    SB_PLAIN = 4096 /* results above -SB_PLAIN are no addresses: see sb_conn_handshake() */
 };
 
 /* Why an operation failed. It belongs to the caller, so no other thread can overwrite it. */
 typedef struct sb_error {
-    int status;         /* with sb_conn_read() and sb_conn_write(): the sb_status */
+    int status;         /* of the four operations: the sb_status */
     unsigned long code; /* as of ERR_peek_last_error(3), or 0 */
     int lib;            /* ERR_GET_LIB(code) */
     int reason;         /* ERR_GET_REASON(code) */
@@ -279,23 +279,22 @@ void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */
  * operation is running. */
 void sb_conn_close(sb_conn *conn, int end, int release);
 
-/* The four operations. timeout: seconds; 0 never waits, negative waits without limit.
- * They wait in poll(2) and hold no lock meanwhile. */
-int sb_conn_handshake(sb_conn *conn, double timeout, sb_error *err);
-
-/* The two hot ones return a count, or SB_WANT_READ or SB_WANT_WRITE, or minus the address of an
- * error record for sb_error_free(): so a call that succeeds needs none.
- * Between 1 and cap bytes, as many whole records as have arrived and fit. */
+/* The four operations. timeout: seconds; 0 never waits, negative waits without limit. They wait
+ * in poll(2) and hold no lock meanwhile. They return SB_OK or a count, SB_WANT_READ or
+ * SB_WANT_WRITE, or minus the address of an error record for sb_error_free(): so a call that
+ * succeeds needs to bring none along. */
+long long sb_conn_handshake(sb_conn *conn, double timeout);
+/* Between 1 and cap bytes, as many whole records as have arrived and fit. */
 long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout);
 /* All of buf; returns len. A call that ended with SB_WANT_WRITE or SB_TIMEOUT must be repeated
  * with the same data, and goes on where it stopped: SSL_write_ex(3). One that ended with
  * SB_INTERRUPTED keeps other threads from writing until it is repeated with the time that was
  * left, or given up with sb_conn_stop_writing(). */
 long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout);
-void sb_error_free(sb_error *err);
 void sb_conn_stop_writing(sb_conn *conn);
 /* Send close_notify and wait for the peer's. SSL_shutdown(3) */
-int sb_conn_shutdown(sb_conn *conn, double timeout, sb_error *err);
+long long sb_conn_shutdown(sb_conn *conn, double timeout);
+void sb_error_free(sb_error *err);
 
 /* Bytes that are decrypted and not yet read. SSL_pending(3) */
 int sb_conn_pending(sb_conn *conn);

@@ -640,6 +640,34 @@ sb_conn_close(sb_conn *conn, int end, int release)
 
 /* ---------------------------------------------------------------- the operations */
 
+static sb_error no_memory = {.status = SB_NO_MEMORY};
+
+void
+sb_error_free(sb_error *err)
+{
+    if (err != &no_memory)
+        free(err);
+}
+
+/* The four operations bring their status home as one number: see api.h. */
+static long long
+result(int status, size_t count, const sb_error *err)
+{
+    sb_error *kept;
+
+    if (status == SB_OK)
+        return (long long)count;
+    if (status == SB_WANT_READ || status == SB_WANT_WRITE)
+        return status;
+    if ((kept = malloc(sizeof *kept)) == NULL) {
+        kept = &no_memory;
+    } else {
+        *kept = *err;
+        kept->status = status;
+    }
+    return -(long long)(intptr_t)kept;
+}
+
 static int
 handshake_step(sb_conn *conn, void *arg, sb_error *err)
 {
@@ -653,10 +681,13 @@ handshake_step(sb_conn *conn, void *arg, sb_error *err)
     return flush(conn) ? SB_OK : blocked(conn, err);
 }
 
-int
-sb_conn_handshake(sb_conn *conn, double timeout, sb_error *err)
+long long
+sb_conn_handshake(sb_conn *conn, double timeout)
 {
-    return run(conn, handshake_step, NULL, timeout, err);
+    sb_error err;
+    int status = run(conn, handshake_step, NULL, timeout, &err);
+
+    return result(status, 0, &err);
 }
 
 typedef struct read_args {
@@ -707,34 +738,6 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
         conn->room = args->cap - args->done;
     } while (conn->room > 0 && may_begin_record(conn));
     return SB_OK;
-}
-
-static sb_error no_memory = {.status = SB_NO_MEMORY};
-
-void
-sb_error_free(sb_error *err)
-{
-    if (err != &no_memory)
-        free(err);
-}
-
-/* The result of a hot operation: see sb_conn_read() in api.h. */
-static long long
-result(int status, size_t count, const sb_error *err)
-{
-    sb_error *kept;
-
-    if (status == SB_OK)
-        return (long long)count;
-    if (status == SB_WANT_READ || status == SB_WANT_WRITE)
-        return status;
-    if ((kept = malloc(sizeof *kept)) == NULL) {
-        kept = &no_memory;
-    } else {
-        *kept = *err;
-        kept->status = status;
-    }
-    return -(long long)(intptr_t)kept;
 }
 
 long long
@@ -849,8 +852,11 @@ shutdown_step(sb_conn *conn, void *arg, sb_error *err)
     return flush(conn) ? SB_OK : blocked(conn, err);
 }
 
-int
-sb_conn_shutdown(sb_conn *conn, double timeout, sb_error *err)
+long long
+sb_conn_shutdown(sb_conn *conn, double timeout)
 {
-    return run(conn, shutdown_step, NULL, timeout, err);
+    sb_error err;
+    int status = run(conn, shutdown_step, NULL, timeout, &err);
+
+    return result(status, 0, &err);
 }

@@ -111,18 +111,7 @@ make_sockets(int family, int fds[2])
 
 /* ---------------------------------------------------------------- operations */
 
-/* As the Python side does it: an interrupted call is repeated with the time that is left. */
-static int
-handshake(sb_conn *conn, double timeout, sb_error *err)
-{
-    int status = sb_conn_handshake(conn, timeout, err);
-
-    while (status == SB_INTERRUPTED)
-        status = sb_conn_handshake(conn, err->remaining, err);
-    return status;
-}
-
-/* What Python does with the result of a hot operation. */
+/* What Python does with the result of an operation. */
 static long long
 unpack(long long result, sb_error *err)
 {
@@ -134,6 +123,17 @@ unpack(long long result, sb_error *err)
     *err = *kept;
     sb_error_free(kept);
     return err->status;
+}
+
+/* As the Python side does it: an interrupted call is repeated with the time that is left. */
+static long long
+handshake(sb_conn *conn, double timeout, sb_error *err)
+{
+    long long status = unpack(sb_conn_handshake(conn, timeout), err);
+
+    while (status == SB_INTERRUPTED)
+        status = unpack(sb_conn_handshake(conn, err->remaining), err);
+    return status;
 }
 
 static long long
@@ -156,13 +156,13 @@ write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *
     return n;
 }
 
-static int
+static long long
 end(sb_conn *conn, sb_error *err)
 {
-    int status = sb_conn_shutdown(conn, PATIENCE, err);
+    long long status = unpack(sb_conn_shutdown(conn, PATIENCE), err);
 
     while (status == SB_INTERRUPTED)
-        status = sb_conn_shutdown(conn, err->remaining, err);
+        status = unpack(sb_conn_shutdown(conn, err->remaining), err);
     return status;
 }
 
