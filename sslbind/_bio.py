@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, NoReturn
 
 from . import _errors, _ffi
 from ._ffi import ffi, lib
@@ -18,7 +18,7 @@ class MemoryBIO:
     __slots__ = ("__weakref__", "_c_bio", "_ended")
 
     def __init__(self) -> None:
-        self._c_bio: Any = _new_bio()
+        self._c_bio: Any = _gc(_new() or _no_memory(), _free)
         self._ended = False
 
     @property
@@ -67,11 +67,11 @@ class MemoryBIO:
         lib.sb_bio_write_eof(self._c_bio)
 
 
-def _new_bio() -> Any:
-    pointer = lib.sb_bio_new()
-    if not pointer:
-        raise MemoryError
-    return ffi.gc(pointer, lib.sb_bio_free)
+_new, _free, _gc = lib.sb_bio_new, lib.sb_bio_free, ffi.gc
+
+
+def _no_memory() -> NoReturn:
+    raise MemoryError
 
 
 def as_view(data: Any) -> memoryview:

@@ -11,7 +11,7 @@ import _socket
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
@@ -496,17 +496,23 @@ class _PumpedConnection(_SSLSocket):
             self._pump.drain()
 
 
-def _hostname(value: str | bytes | None) -> bytes | None:
-    if value is None:
-        return None
-    if not isinstance(value, (str, bytes)):
+def _hostname(value: str | bytes) -> bytes:
+    if isinstance(value, str):
+        raw = value.encode("ascii")
+    elif isinstance(value, bytes):
+        raw = value
+    else:
         raise TypeError(f"server_hostname must be str or None, not {type(value).__name__}")
-    raw = value.encode("ascii") if isinstance(value, str) else value
     if b"\0" in raw:
         raise TypeError("argument must be encoded string without null bytes, not str")
-    if not raw or raw.startswith(b"."):
+    if raw[:1] in (b"", b"."):
         raise ValueError("server_hostname cannot be an empty string or start with a leading dot.")
     return raw
+
+
+def _refuse_side(server_side: bool) -> NoReturn:
+    own, other = ("server", "CLIENT") if server_side else ("client", "SERVER")
+    raise _errors.refusal(f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context")
 
 
 def make_connection(
@@ -515,70 +521,71 @@ def make_connection(
     server_hostname: str | bytes | None,
     owner: Any,
     session: SSLSession | None,
-    *,
-    sock: Any = None,
-    bios: tuple[Any, Any] | None = None,
+    sock: Any,
+    bios: tuple[Any, Any] | None,
 ) -> _SSLSocket:
-    """Return a connection of `ctx` over a socket or over two memory buffers."""
+    """Return a connection of `ctx` over a socket or, where that is None, two memory buffers.
+
+    It is short because it runs where the last handshake has left nothing in the caches.
+    """
     # Python 3.9 leaves this to OpenSSL, which refuses the handshake.
-    if MODERN_DEFAULTS and ctx.protocol == (
-        PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER
-    ):
-        own, other = ("server", "CLIENT") if server_side else ("client", "SERVER")
-        raise _errors.refusal(f"Cannot create a {own} socket with a PROTOCOL_TLS_{other} context")
-    host = _hostname(server_hostname)
-    pump = None if bios is None else _pump_between(*bios)
+    wrong = PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER
+    if ctx._protocol == wrong and MODERN_DEFAULTS:
+        _refuse_side(server_side)
+    host = NULL if server_hostname is None else _hostname(server_hostname)
+    fd, c_in, c_out = -1, NULL, NULL
+    pump = None
+    if bios is not None:
+        incoming, outgoing = bios
+        if not isinstance(incoming, MemoryBIO) or not isinstance(outgoing, MemoryBIO):
+            pump = _pump_between(incoming, outgoing)
+            incoming, outgoing = pump.own_in, pump.own_out
+        c_in, c_out = incoming._c_bio, outgoing._c_bio
+    else:
+        fd = _descriptor(sock)
     self: _SSLSocket
     if pump is None:
-        self = object.__new__(_SSLSocket)
+        self = _new_object(_SSLSocket)
     else:
-        self = object.__new__(_PumpedConnection)
-        self._pump, bios = pump, (pump.own_in, pump.own_out)
+        self = _new_object(_PumpedConnection)
+        self._pump = pump
     self._context = ctx
-    self._owner = self._sock = None
-    self._server_hostname = None if host is None else host.decode("ascii")
-    self._hooks = Hooks(self)
-    fd, c_in, c_out = -1, ffi.NULL, ffi.NULL
-    if bios is not None:
-        c_in, c_out = bios[0]._c_bio, bios[1]._c_bio
-    else:
-        if not isinstance(sock, _socket.socket):
-            raise TypeError(f"a socket is required, not {type(sock).__name__!r}")
-        self._sock = weakref.ref(sock)
-        fd = sock.fileno()
-        if fd < 0:
-            raise _errors.SSLError("Underlying socket has been closed.")
-    self._c_conn = _new(self, server_side, host, fd, c_in, c_out)
-    if owner is not None:
-        self.owner = owner
+    self._sock = None if sock is None else _weak(sock)
+    self._owner = None if owner is None else _weak(owner)
+    self._server_hostname = server_hostname if server_hostname is None else host.decode()
+    self._hooks = hooks = Hooks(self)
+    args = ctx._c_ctx, server_side, host, fd, c_in, c_out, hooks.handle
+    pointer = lib.sb_conn_new(*args, NULL) or _explain(args)
+    self._c_conn = _gc(pointer, _conn_free, _SSL_SIZE)
     if session is not None:
         self.session = session
     return self
 
 
-def _pump_between(incoming: Any, outgoing: Any) -> _Pump | None:
-    if isinstance(incoming, MemoryBIO) and isinstance(outgoing, MemoryBIO):
-        return None
+NULL = ffi.NULL
+_new_object, _weak, _gc, _conn_free = object.__new__, weakref.ref, ffi.gc, lib.sb_conn_free
+
+
+def _descriptor(sock: Any) -> int:
+    if not isinstance(sock, _socket.socket):
+        raise TypeError(f"a socket is required, not {type(sock).__name__!r}")
+    fd = sock.fileno()
+    if fd < 0:
+        raise _errors.SSLError("Underlying socket has been closed.")
+    return fd
+
+
+def _pump_between(incoming: Any, outgoing: Any) -> _Pump:
     for bio in (incoming, outgoing):
         if not hasattr(bio, "pending") or not hasattr(bio, "write_eof"):
             raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
     return _Pump(incoming, outgoing)
 
 
-def _new(
-    conn: _SSLSocket, server_side: bool, host: bytes | None, fd: int, c_in: Any, c_out: Any
-) -> Any:
+def _explain(args: tuple[Any, ...]) -> Any:
+    """Try once more what has failed, for its error; return the connection should it succeed."""
     err = _errors.new_record()
-    pointer = lib.sb_conn_new(
-        conn._context._c_ctx,
-        server_side,
-        ffi.NULL if host is None else host,
-        fd,
-        c_in,
-        c_out,
-        conn._hooks.handle,
-        err,
-    )
+    pointer = lib.sb_conn_new(*args, err)
     if not pointer:
         raise _errors.make(_ffi.FAILED if err.code else _ffi.NO_MEMORY, err)
-    return ffi.gc(pointer, lib.sb_conn_free, size=_SSL_SIZE)
+    return pointer

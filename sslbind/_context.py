@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union, cast
 
 from . import _ssl
@@ -54,6 +55,13 @@ __all__ = ["SSLContext"]
 
 # Deprecated in Python 3.10; an older interpreter's programs do not expect the warning.
 _NO_ARGUMENT_DEPRECATED = sys.version_info >= (3, 10)
+
+
+@lru_cache(maxsize=128)
+def _a_label(hostname: str) -> str:
+    """Return a host name as an A-label (RFC 5890). Programs use few, and the codec is slow."""
+    return hostname.encode("idna").decode("ascii")
+
 
 # The class below us, for its descriptors, of which type checkers see only the values.
 _back: Any = _SSLContext
@@ -163,7 +171,7 @@ class SSLContext(_Base):
         if hostname is None:
             return None
         if isinstance(hostname, str):
-            return hostname.encode("idna").decode("ascii")
+            return _a_label(hostname)
         return hostname.decode("ascii")
 
     def wrap_socket(

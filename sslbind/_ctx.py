@@ -24,7 +24,7 @@ from ._constants import (
     PROTOCOL_TLS_SERVER,
 )
 from ._ffi import ffi, lib
-from ._hooks import Hooks
+from ._hooks import PasswordHooks
 
 if TYPE_CHECKING:
     from ._session import SSLSession
@@ -178,7 +178,7 @@ class _SSLContext:
         session: SSLSession | None = None,
     ) -> _SSLSocket:
         """Return the TLS part of a connected stream socket."""
-        return make_connection(self, bool(server_side), server_hostname, owner, session, sock=sock)
+        return make_connection(self, bool(server_side), server_hostname, owner, session, sock, None)
 
     def _wrap_bio(
         self,
@@ -192,7 +192,7 @@ class _SSLContext:
     ) -> _SSLSocket:
         """Return a connection that reads from and writes to two memory buffers."""
         return make_connection(
-            self, bool(server_side), server_hostname, owner, session, bios=(incoming, outgoing)
+            self, bool(server_side), server_hostname, owner, session, None, (incoming, outgoing)
         )
 
     # ------------------------------------------------------------ verification
@@ -445,16 +445,15 @@ class _SSLContext:
         if password is not None:
             if not callable(password) and not isinstance(password, (str, bytes, bytearray)):
                 raise TypeError("password should be a string or callable")
-            hooks = Hooks(password=password)
+            hooks = PasswordHooks(password)
         status, err = self._try(
             lib.sb_ctx_load_cert_chain,
             cert,
             ffi.NULL if key is None else key,
             ffi.NULL if hooks is None else hooks.handle,
         )
-        pending = hooks.take() if hooks is not None else None
-        if pending is not None:
-            raise pending
+        if hooks is not None and hooks.pending is not None:
+            raise hooks.pending
         _errors.check(status, err)
 
     def load_verify_locations(

@@ -34,16 +34,23 @@ _INTERNAL_ERROR = 80
 PASSWORD_MAX = 1024
 
 
-class Hooks:
-    """What a callback needs: the connection, and a place for its exception."""
+if TYPE_CHECKING:
+    _Weak = weakref.ref[_SSLSocket]
+else:
+    _Weak = weakref.ref
 
-    __slots__ = ("conn", "handle", "password", "pending")
 
-    def __init__(self, conn: _SSLSocket | None = None, password: Any = None) -> None:
-        self.conn = weakref.ref(conn) if conn is not None else _nobody
-        self.password = password
-        self.pending: BaseException | None = None
-        self.handle: Any = ffi.new_handle(self)
+class Hooks(_Weak):
+    """What a callback needs: the connection, held weakly, and a place for its exception."""
+
+    __slots__ = ("handle", "pending")
+
+    handle: Any
+    pending: BaseException | None
+
+    def __init__(self, conn: _SSLSocket) -> None:  # which ref.__new__() has taken
+        self.pending = None
+        self.handle = ffi.new_handle(self)
 
     def take(self) -> BaseException | None:
         """Return the exception that waits here, and forget it."""
@@ -51,11 +58,16 @@ class Hooks:
         return pending
 
 
+class PasswordHooks:
+    """What the password callback needs, and a place for its exception."""
+
+    def __init__(self, password: Any) -> None:
+        self.password = password
+        self.pending: BaseException | None = None
+        self.handle: Any = ffi.new_handle(self)
+
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _nobody() -> None:
-    return None
 
 
 def _unraisable(exc: BaseException, subject: object) -> None:
@@ -70,12 +82,12 @@ def _unraisable(exc: BaseException, subject: object) -> None:
     )
 
 
-def _park(hooks: Hooks, exc: BaseException) -> None:
+def _park(hooks: Hooks | PasswordHooks, exc: BaseException) -> None:
     hooks.pending = exc
 
 
 def _report(hooks: Hooks, exc: BaseException) -> None:
-    conn = hooks.conn()
+    conn = hooks()
     _unraisable(exc, conn.context if conn is not None else None)
 
 
@@ -100,7 +112,7 @@ def _upcall(
 
 @_upcall(failing=_INTERNAL_ERROR + 1, report=_report)
 def sb_py_sni(hooks: Hooks, name: Any) -> int:
-    conn = hooks.conn()
+    conn = hooks()
     if conn is None:
         return _INTERNAL_ERROR + 1
     ctx = conn.context
@@ -129,7 +141,7 @@ _ALERT, _HANDSHAKE, _CHANGE_CIPHER_SPEC, _HEADER, _INNER = 21, 22, 20, 0x100, 0x
 
 @_upcall(failing=None, report=_park)
 def sb_py_message(hooks: Hooks, write: int, version: int, kind: int, buf: Any, size: int) -> None:
-    conn = hooks.conn()
+    conn = hooks()
     if conn is None or hooks.pending is not None:
         return
     callback = conn.context._c_message
@@ -150,7 +162,7 @@ def sb_py_message(hooks: Hooks, write: int, version: int, kind: int, buf: Any, s
 
 
 @_upcall(failing=-1, report=_park)
-def sb_py_password(hooks: Hooks, buf: Any, cap: int) -> int:
+def sb_py_password(hooks: PasswordHooks, buf: Any, cap: int) -> int:
     password = hooks.password
     if callable(password):
         password = password()
@@ -175,7 +187,7 @@ def _key(raw: Any, buf: Any, cap: int) -> int:
 def sb_py_psk_client(
     hooks: Hooks, hint: Any, identity_buf: Any, identity_cap: int, buf: Any, cap: int
 ) -> int:
-    conn = hooks.conn()
+    conn = hooks()
     callback = conn.context._psk_client if conn is not None else None
     if callback is None:
         return 0
@@ -190,7 +202,7 @@ def sb_py_psk_client(
 
 @_upcall(failing=0, report=_report)
 def sb_py_psk_server(hooks: Hooks, identity: Any, buf: Any, cap: int) -> int:
-    conn = hooks.conn()
+    conn = hooks()
     callback = conn.context._psk_server if conn is not None else None
     if callback is None:
         return 0

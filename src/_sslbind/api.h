@@ -268,7 +268,7 @@ int sb_bio_eof(sb_bio *bio); /* 1: empty, and nothing will come any more */
 
 /* A connection over the socket `fd`, or, with fd < 0, over two memory buffers. host may be
  * NULL; it is what SNI and the hostname check use. handle: what hooks are called with.
- * NULL on failure. SSL_new(3) */
+ * NULL on failure, of which err tells if it is not NULL. SSL_new(3) */
 sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in,
                      sb_bio *out, void *handle, sb_error *err);
 void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */

@@ -92,8 +92,11 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, 
             void *handle, sb_error *err)
 {
     sb_conn *conn = calloc(1, sizeof *conn);
+    sb_error ignored;
 
-    ERR_clear_error();
+    if (err == NULL)
+        err = &ignored;
+    sb_clear_queue();
     if (conn == NULL || !sb_mutex_init(&conn->lock) || !sb_cond_init(&conn->changed)) {
         free(conn);
         SB_FAIL(err, SB_NO_MEMORY, "no memory");
