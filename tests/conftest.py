@@ -11,7 +11,7 @@ import ssl
 
 import pytest
 from links import FAMILIES, VERSIONS, Link, Wire, shaken_pair
-from outcome import ORACLE
+from outcomes import ORACLE
 from pki import Pki
 
 import sslbind

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 
-from outcome import ORACLE
+from outcomes import ORACLE
 from pki import HOST
 
 DEADLINE = 20.0  # seconds; no test waits that long unless it is about to fail

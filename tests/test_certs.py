@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from links import client_context, memory_pair, server_context, shake_memory
-from outcome import ORACLE, PYPY, outcome
+from outcomes import ORACLE, PYPY, outcome
 from pki import HOST, utc
 
 import sslbind

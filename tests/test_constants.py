@@ -9,7 +9,7 @@ import pickle
 import ssl
 
 import pytest
-from outcome import ORACLE
+from outcomes import ORACLE
 
 import sslbind
 

@@ -10,7 +10,7 @@ import warnings
 
 import pytest
 from links import client_context, memory_pair, pin, server_context, shake_memory, shaken_pair
-from outcome import outcome
+from outcomes import outcome
 from pki import HOST
 
 import sslbind

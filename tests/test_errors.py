@@ -27,7 +27,7 @@ from links import (
     raw_pair,
     server_context,
 )
-from outcome import PYPY, Outcome, brief, failure, outcome
+from outcomes import PYPY, Outcome, brief, failure, outcome
 from pki import HOST, PASSWORD
 
 import sslbind

@@ -20,7 +20,7 @@ from links import (
     shake_memory,
     shaken_pair,
 )
-from outcome import PYPY, outcome
+from outcomes import PYPY, outcome
 from pki import HOST, PASSWORD
 
 import sslbind

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dh
 from cryptography.hazmat.primitives.serialization import Encoding, ParameterFormat
 from links import client_context, memory_pair, pin, server_context, shake_memory
-from outcome import outcome
+from outcomes import outcome
 from pki import HOST, PASSWORD
 
 import sslbind

@@ -13,7 +13,7 @@ import weakref
 
 import pytest
 from links import client_context, memory_pair, raw_pair, server_context, shake_memory
-from outcome import PYPY
+from outcomes import PYPY
 from pki import HOST
 from scripts import run_script
 

@@ -12,7 +12,7 @@ from links import (
     shake_memory,
     shaken_pair,
 )
-from outcome import PYPY
+from outcomes import PYPY
 from pki import HOST
 
 import sslbind

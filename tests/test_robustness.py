@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from links import raw_pair, server_context
-from outcome import ORACLE, outcome
+from outcomes import ORACLE, outcome
 from robustness_child import MAKERS
 from scripts import run_script
 

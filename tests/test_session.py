@@ -6,7 +6,7 @@ import time
 
 import pytest
 from links import client_context, memory_pair, raw_pair, server_context, shake_memory, shaken_pair
-from outcome import PYPY, outcome
+from outcomes import PYPY, outcome
 from pki import HOST
 
 import sslbind

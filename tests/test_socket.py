@@ -11,7 +11,7 @@ import ssl
 
 import pytest
 from links import DEADLINE, Peer, client_context, raw_pair, readable, server_context
-from outcome import outcome
+from outcomes import outcome
 from pki import HOST
 
 import sslbind

@@ -23,7 +23,7 @@ from links import (
     server_context,
     shake_memory,
 )
-from outcome import outcome
+from outcomes import outcome
 from scripts import run_script
 
 import sslbind

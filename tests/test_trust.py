@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from links import client_context, memory_pair, server_context, shake_memory
-from outcome import outcome
+from outcomes import outcome
 from pki import HOST
 
 import sslbind
