@@ -1,0 +1,76 @@
+"""The process of one ecosystem test: makes `ssl` what the way of use says, then calls the test.
+
+    python child.py WAY BEFORE FILE FUNCTION FOLDER ARGUMENTS
+
+BEFORE is a library that patches the standard library first, or nothing; FOLDER has the
+certificates; ARGUMENTS is the JSON of the function's other arguments.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.util
+import json
+import sys
+
+LIMIT = 120  # seconds until a hanging test says where it hangs, and ends
+SKIPPED = 77  # exit status; the last line of the output is the reason
+
+
+def take_the_place_of_ssl(sslbind) -> None:
+    """Make `import ssl` give sslbind from now on."""
+    sys.modules["ssl"] = sslbind
+
+
+def patch(library: str) -> None:
+    """Let a library of green threads replace what blocks."""
+    if library == "gevent":
+        from gevent import monkey
+
+        monkey.patch_all()
+    elif library == "eventlet":
+        import eventlet
+
+        eventlet.monkey_patch()
+
+
+def load(path: str):
+    """Return the module at `path`."""
+    spec = importlib.util.spec_from_file_location("test_module", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(way: str, before: str, path: str, name: str, folder: str, arguments: str) -> None:
+    """Run one test function; what it raises ends the process."""
+    import sslbind
+
+    stdlib = sys.modules["ssl"]
+    if way == "install":
+        take_the_place_of_ssl(sslbind)
+    patch(before)
+
+    import asyncio
+    import inspect
+    from pathlib import Path
+
+    import pytest
+    from world import World
+
+    test = getattr(load(path), name)
+    world = World(way, Path(folder), sslbind, stdlib)
+    try:
+        done = test(world, **json.loads(arguments))
+        if inspect.iscoroutine(done):
+            asyncio.run(done)
+    except pytest.skip.Exception as skipped:
+        print(skipped)
+        sys.exit(SKIPPED)
+    world.check()
+
+
+if __name__ == "__main__":
+    faulthandler.dump_traceback_later(LIMIT, exit=True)
+    main(*sys.argv[1:])
