@@ -210,8 +210,13 @@ class _SSLSocket:
                 lib.sb_conn_stop_writing(self._c_conn)
 
     def pending(self) -> int:
-        """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
-        return int(lib.sb_conn_pending(self._c_conn))
+        """Return how many decrypted bytes wait to be read. See: SSL_pending(3).
+
+        Input that was taken over from a foreign MemoryBIO counts as well: uvloop reads on while
+        this or that buffer's `pending` is not 0.
+        """
+        waiting = int(lib.sb_conn_pending(self._c_conn))
+        return waiting if self._pump is None else waiting + self._pump.own_in.pending
 
     def _close(self, end: bool = True) -> None:
         """Let no operation, of any thread, touch the descriptor any more.

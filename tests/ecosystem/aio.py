@@ -119,7 +119,7 @@ async def over_start_tls(world):
 
 async def rejected(world):
     """A server of an unknown authority."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=world.peer_server())
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=world.shunned())
     async with server:
         port = server.sockets[0].getsockname()[1]
         with refused():

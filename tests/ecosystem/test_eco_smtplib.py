@@ -65,5 +65,5 @@ def test_send(world, implicit):
 @pytest.mark.parametrize("implicit", (False, True))
 def test_rejected_certificate(world, implicit):
     """A server of an unknown authority is an ssl.SSLCertVerificationError."""
-    with smtp(world.peer_server(), implicit) as (port, _), refused():
+    with smtp(world.shunned(), implicit) as (port, _), refused():
         connect(port, world.stranger(), implicit)

@@ -108,6 +108,10 @@ class World:
         """
         return self._watch("accept_good", self._server_of(self.tls, guarded))
 
+    def shunned(self):
+        """Return a server context that nobody will trust."""
+        return self._server_of(self.tls, guarded=False)
+
     def peer_client(self, certificate: bool = False):
         """Return a client context of the stdlib, if wanted with a certificate."""
         with self._peer():
