@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from . import _ssl
+from ._host import host_asn1
 
 __all__ = [
     "AlertDescription",
@@ -174,9 +175,13 @@ class _TLSMessageType(IntEnum):
     CHANGE_CIPHER_SPEC = 0x0101
 
 
-class _ASN1Object(
-    NamedTuple("_ASN1Object", [("nid", int), ("shortname", str), ("longname", str), ("oid", str)])
-):
+# The stdlib's, where there is one: its functions take nothing else for a Purpose.
+_ASN1Base = host_asn1 or NamedTuple(
+    "_ASN1Object", [("nid", int), ("shortname", str), ("longname", str), ("oid", str)]
+)
+
+
+class _ASN1Object(_ASN1Base):
     """An ASN.1 object known to OpenSSL: its number, two names and dotted OID.
 
     ``_ASN1Object(oid)`` looks up a dotted OID; ValueError if OpenSSL does not know it.

@@ -24,8 +24,8 @@ def test_enums_and_constants(own, other):
     context.maximum_version = other.TLSVersion.TLSv1_3
     assert context.minimum_version == other.TLSVersion.TLSv1_2
     assert context.maximum_version == own.TLSVersion.TLSv1_3
-    context.options |= other.OP_NO_TICKET | other.Options.OP_NO_RENEGOTIATION
-    assert context.options & own.OP_NO_TICKET and context.options & other.OP_NO_RENEGOTIATION
+    context.options |= other.OP_NO_TICKET | other.Options.OP_SINGLE_DH_USE
+    assert context.options & own.OP_NO_TICKET
     context.verify_flags |= other.VerifyFlags.VERIFY_X509_STRICT
     assert context.verify_flags & own.VERIFY_X509_STRICT
     context.check_hostname = False
