@@ -17,6 +17,7 @@ from pathlib import Path
 import child
 import compatibility
 import pytest
+from daemons import mariadb, postgres, redis_server  # noqa: F401  (fixtures)
 
 HERE = Path(__file__).resolve().parent
 WAYS = ("context", "install")

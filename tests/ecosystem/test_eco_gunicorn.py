@@ -55,6 +55,7 @@ def serving(world, **options):
         keyfile=world.server_key,
         worker_tmp_dir=str(world.folder),
         loglevel="warning",
+        graceful_timeout=1,
     )
     process = multiprocessing.get_context("fork").Process(target=serve, args=(options,))
     process.start()
