@@ -29,6 +29,7 @@ from ._enums import (
     _TLSContentType,
     _TLSMessageType,
 )
+from ._green import wrap_green
 from ._host import host_asn1, host_context
 from ._object import SSLObject, _warn_npn
 from ._socket import SSLSocket
@@ -185,6 +186,7 @@ class SSLContext(_Base):
     ) -> SSLSocket:
         """Return an SSLSocket that takes over `sock`, which is detached from its descriptor.
 
+        For a socket of gevent or eventlet it is one of that library's own TLS sockets.
         Args:   sock: a stream socket: connected, yet to be connected, or listening.
                 server_side: which end of the handshake this is.
                 do_handshake_on_connect: shake hands at once, or in connect() and accept().
@@ -196,6 +198,17 @@ class SSLContext(_Base):
                 and a handshake is due. NotImplementedError: not a stream socket.
                 SSLError, OSError: as SSLSocket.do_handshake; the descriptor is closed then.
         """
+        green = wrap_green(
+            self,
+            sock,
+            session,
+            server_side=server_side,
+            do_handshake_on_connect=do_handshake_on_connect,
+            suppress_ragged_eofs=suppress_ragged_eofs,
+            server_hostname=server_hostname,
+        )
+        if green is not None:
+            return green  # type: ignore[no-any-return]
         return self.sslsocket_class._create(
             sock=sock,
             server_side=server_side,
