@@ -125,6 +125,14 @@ class World:
         with self._peer():
             return self._server_of(self._stdlib, guarded=False)
 
+    def watch(self, name: str, counter: str) -> None:
+        """Hold that each context which the module's function `name` makes will be used.
+
+        Args: counter: what the use adds to: "connect_good" or "accept_good".
+        """
+        make = getattr(self.tls, name)
+        setattr(self.tls, name, lambda *args: self._watch(counter, make(*args)))
+
     def check(self) -> None:
         """Raise AssertionError if `ssl` is not what it should be, or a context was not used."""
         expected = self.tls if self.way == "install" else self._stdlib
