@@ -76,9 +76,7 @@ async def test_websocket(world):
     """A message of 10 MB is sent and comes back."""
     context = world.client()
     async with serving(world.server()) as url, aiohttp.ClientSession() as session:
-        async with session.ws_connect(
-            f"{url}/echo", ssl=context, max_msg_size=2 * SIZE
-        ) as socket:
+        async with session.ws_connect(f"{url}/echo", ssl=context, max_msg_size=2 * SIZE) as socket:
             await socket.send_bytes(DATA)
             assert digest((await socket.receive()).data) == DIGEST
 

@@ -40,9 +40,7 @@ async def test_http(world):
     answer = await client.fetch(url, ssl_options=context)
     assert digest(answer.body) == DIGEST
     headers = {"Content-Type": "application/octet-stream"}
-    answer = await client.fetch(
-        url, method="POST", body=DATA, headers=headers, ssl_options=context
-    )
+    answer = await client.fetch(url, method="POST", body=DATA, headers=headers, ssl_options=context)
     assert answer.body.decode() == DIGEST
     client.close()
     server.stop()
