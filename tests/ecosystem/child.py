@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import importlib.util
 import json
+import os
 import sys
 
 LIMIT = 120  # seconds until a hanging test says where it hangs, and ends
@@ -29,6 +30,8 @@ def patch(library: str) -> None:
 
         monkey.patch_all()
     elif library == "eventlet":
+        # Its DNS imports dnspython, that httpx, that trio, which wants sockets with sendmsg().
+        os.environ["EVENTLET_NO_GREENDNS"] = "yes"
         import eventlet
 
         eventlet.monkey_patch()
