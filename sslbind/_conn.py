@@ -210,13 +210,8 @@ class _SSLSocket:
                 lib.sb_conn_stop_writing(self._c_conn)
 
     def pending(self) -> int:
-        """Return how many decrypted bytes wait to be read. See: SSL_pending(3).
-
-        Input that was taken over from a foreign MemoryBIO counts as well: uvloop reads on while
-        this or that buffer's `pending` is not 0.
-        """
-        waiting = int(lib.sb_conn_pending(self._c_conn))
-        return waiting if self._pump is None else waiting + self._pump.own_in.pending
+        """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
+        return int(lib.sb_conn_pending(self._c_conn))
 
     def _close(self, end: bool = True) -> None:
         """Let no operation, of any thread, touch the descriptor any more.
@@ -499,6 +494,13 @@ class _PumpedConnection(_SSLSocket):
             return super()._write_with_length(data, size)
         finally:
             self._pump.drain()
+
+    def pending(self) -> int:
+        """Return how many bytes wait to be read, encrypted ones that were taken over included.
+
+        uvloop reads on while this or the other module's buffer is not at 0.
+        """
+        return super().pending() + self._pump.own_in.pending
 
 
 def _hostname(value: str | bytes) -> bytes:

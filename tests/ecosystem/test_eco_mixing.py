@@ -83,8 +83,9 @@ def handshake(client, server):
             ends[1 - index][1].write(outgoing.read())
 
 
-def test_memory_bios_of_the_stdlib(pki):
-    """Objects of ours over the stdlib's BIOs; what is left to be read shows in a `pending`.
+@pytest.mark.parametrize("buffers", MODULES)
+def test_memory_bios(pki, buffers):
+    """Objects of ours over BIOs of either module; what is left to be read shows in a `pending`.
 
     uvloop reads on while the incoming BIO's or the object's is not 0, and then waits for more
     from the network: two records that arrive together, the second a close_notify, are one case.
@@ -92,7 +93,7 @@ def test_memory_bios_of_the_stdlib(pki):
     trusting = sslbind.create_default_context(cafile=pki.ca)
     serving = sslbind.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(pki.server.both)
-    bios = [ssl.MemoryBIO() for _ in range(4)]
+    bios = [MODULES[buffers].MemoryBIO() for _ in range(4)]
     client = trusting.wrap_bio(bios[0], bios[1], server_hostname="localhost")
     server = serving.wrap_bio(bios[2], bios[3], server_side=True)
     handshake((client, bios[0], bios[1]), (server, bios[2], bios[3]))
