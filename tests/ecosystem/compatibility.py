@@ -1,13 +1,12 @@
 """The tables of docs/compatibility.md, written by a run of the ecosystem tests.
 
-A table stands between two HTML comments that name the interpreter; a run rewrites its own and
-leaves the others alone. Rows are libraries, columns ways of use.
+A table stands between two HTML comments that name the interpreter. A run rewrites the rows of its
+own interpreter for the files that it ran. Rows are libraries, columns ways of use.
 """
 
 from __future__ import annotations
 
 import platform
-import re
 import sys
 from collections import defaultdict
 from importlib import metadata
@@ -51,8 +50,9 @@ class Recorder:
         rows = {subject: self._row(subject, library) for subject, library in self._results}
         for subject, reason in self._missing.items():
             rows[subject] = f"| {subject} | | {reason} | |"
-        lines = [row for _, row in sorted(rows.items())]
         text = self._page.read_text(encoding="utf-8")
+        rows = {**rows_of(text, interpreter()), **rows}
+        lines = [row for _, row in sorted(rows.items())]
         self._page.write_text(replace(text, interpreter(), _table(lines)), encoding="utf-8")
 
     def _row(self, subject, library):
@@ -93,13 +93,26 @@ def _table(rows) -> str:
     return "\n".join([head, "", title, *rows])
 
 
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+
+
+def rows_of(text: str, name: str) -> dict[str, str]:
+    """Return the rows of the table for the interpreter `name`, each by its subject."""
+    begin, end = _marks(name)
+    inner = text.partition(begin)[2].partition(end)[0]
+    rows = [line for line in inner.splitlines() if line.startswith("| ")]
+    return {row.split("|")[1].strip(): row for row in rows[1:]}
+
+
 def replace(text: str, name: str, table: str) -> str:
     """Return the page `text` with another table for the interpreter `name`.
 
     Raises: ValueError: the page has no marks for it.
     """
-    marks = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
-    pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
-    if not pattern.search(text):
-        raise ValueError(f"no {marks[0]} in the page")
-    return pattern.sub(lambda _: "\n\n".join([marks[0], table, marks[1]]), text)
+    begin, end = _marks(name)
+    before, found, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"no {begin} with its end in the page")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
