@@ -20,7 +20,10 @@ SKIPPED = 77  # exit status; the last line of the output is the reason
 
 def take_the_place_of_ssl(sslbind) -> None:
     """Make `import ssl` give sslbind from now on."""
-    sys.modules["ssl"] = sslbind
+    if hasattr(sslbind, "install"):
+        sslbind.install()
+    else:
+        sys.modules["ssl"] = sslbind
 
 
 def patch(library: str) -> None:
