@@ -152,8 +152,8 @@ def openssl_options() -> dict[str, list[str]]:
     return options
 
 
-def make_builder() -> FFI:
-    """Return the cffi builder of ``sslbind._sslbind``."""
+def make_builder(module: str = "sslbind._sslbind") -> FFI:
+    """Return the cffi builder of the extension, under its full name (docs/pypy.md has another)."""
     ffi = FFI()
     ffi.cdef((HERE / SOURCE / "api.h").read_text(encoding="ascii"))
     upcalls = (HERE / SOURCE / "upcalls.h").read_text(encoding="ascii")
@@ -161,7 +161,7 @@ def make_builder() -> FFI:
     options = openssl_options()
     options["include_dirs"].insert(0, str(SOURCE))
     ffi.set_source(
-        "sslbind._sslbind",
+        module,
         preamble(),
         sources=sorted(str(p.relative_to(HERE)) for p in (HERE / SOURCE).glob("*.c")),
         depends=sorted(str(p.relative_to(HERE)) for p in (HERE / SOURCE).glob("*.[ht]*")),

@@ -69,14 +69,17 @@ MODERN_DEFAULTS = sys.version_info >= (3, 10)
 _STRICT_CIPHERS = (
     "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 )
+_OLD_CIPHERS = "DEFAULT:!aNULL:!eNULL:!MD5:!3DES:!DES:!RC4:!IDEA:!SEED:!aDSS:!SRP:!PSK"
 
 
 def _host_ciphers() -> str:
+    """Return the interpreter's cipher list; where we are its `_ssl`, what CPython would have."""
+    usual = _STRICT_CIPHERS if MODERN_DEFAULTS else _OLD_CIPHERS
     try:
         import _ssl
     except ImportError:
-        return _STRICT_CIPHERS
-    return getattr(_ssl, "_DEFAULT_CIPHERS", _STRICT_CIPHERS)
+        return usual
+    return getattr(_ssl, "_DEFAULT_CIPHERS", usual)
 
 
 _DEFAULT_CIPHERS: str = _host_ciphers()

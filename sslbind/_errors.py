@@ -48,8 +48,9 @@ if not HOST_HAS_SSL:
     class SSLError(OSError):
         """An error of the TLS library; `library` and `reason` name it as OpenSSL does."""
 
-        library: str | None = None
-        reason: str | None = None
+        # Set where OpenSSL had an error to tell of; absent otherwise, as in CPython's classes.
+        library: str | None
+        reason: str | None
 
         def __str__(self) -> str:
             return self.strerror if isinstance(self.strerror, str) else str(self.args)
@@ -72,8 +73,8 @@ if not HOST_HAS_SSL:
     class SSLCertVerificationError(SSLError, ValueError):
         """The peer's certificate was refused; `verify_code` and `verify_message` say why."""
 
-        verify_code: int = 0
-        verify_message: str = ""
+        verify_code: int
+        verify_message: str
 
     for _class in (
         SSLError,
