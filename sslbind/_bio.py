@@ -23,16 +23,20 @@ class MemoryBIO:
 
     @property
     def pending(self) -> int:
-        """The number of bytes in the buffer."""
+        """The number of bytes in the buffer. See: BIO_pending(3)."""
         return lib.sb_bio_pending(self._c_bio)  # type: ignore[no-any-return]
 
     @property
     def eof(self) -> bool:
-        """Is the buffer empty, and will nothing be written to it any more?"""
+        """Is the buffer empty, and was `write_eof` called? See: BIO_eof(3)."""
         return bool(lib.sb_bio_eof(self._c_bio))
 
     def read(self, size: int = -1, /) -> bytes:
-        """Take up to `size` bytes, all of them if it is negative; b"" if there are none."""
+        """Take and return up to `size` bytes, all if it is negative; b"" if there are none.
+
+        Raises: TypeError: not an integer; OverflowError: it does not fit a C int.
+        See: BIO_read(3).
+        """
         pending = lib.sb_bio_pending(self._c_bio)
         size = operator.index(size)
         if not -0x80000000 <= size <= 0x7FFFFFFF:
@@ -62,7 +66,10 @@ class MemoryBIO:
         return size
 
     def write_eof(self) -> None:
-        """Mark the end: once the buffer is empty, readers see the end of the stream."""
+        """Mark the end: once the buffer is empty, readers see the end of the stream.
+
+        See: BIO_set_mem_eof_return(3).
+        """
         self._ended = True
         lib.sb_bio_write_eof(self._c_bio)
 

@@ -243,19 +243,22 @@ class SSLContext(_Base):
         )
 
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
-        """Offer these application protocols, such as ["h2", "http/1.1"], best first (RFC 7301).
+        """Offer application protocols (RFC 7301), or as a server choose among them.
 
+        Args:   alpn_protocols: names, such as ["h2", "http/1.1"], best first.
         Raises: SSLError: a name is empty or longer than 255 bytes.
         See: SSL_CTX_set_alpn_protos(3).
         """
         self._set_alpn_protocols(_wire_format(alpn_protocols, "ALPN"))
 
     def set_npn_protocols(self, npn_protocols: Iterable[str]) -> None:
-        """Offer these protocols by NPN, the forerunner of ALPN, with TLS 1.2 and older.
+        """Offer protocols by NPN, the forerunner of ALPN, with TLS 1.2 and older.
 
         Deprecated in favour of ALPN, with a warning on Python 3.10 and later.
+        Args:   npn_protocols: names, such as ["spdy/3", "http/1.1"], best first.
         Raises: SSLError: a name is empty or longer than 255 bytes. NotImplementedError: this
                 OpenSSL has no NPN (HAS_NPN).
+        See: SSL_CTX_set_next_protos_advertised_cb(3).
         """
         _warn_npn()
         self._set_npn_protocols(_wire_format(npn_protocols, "NPN"))
@@ -315,7 +318,7 @@ class SSLContext(_Base):
 
     @property
     def protocol(self) -> _SSLMethod:
-        """The PROTOCOL_* value with which the context was made."""
+        """The PROTOCOL_* value with which the context was made. See: SSL_CTX_new(3)."""
         return _SSLMethod(_back.protocol.__get__(self))
 
     @property

@@ -199,7 +199,7 @@ class _SSLContext:
 
     @property
     def protocol(self) -> int:
-        """The PROTOCOL_* number that it was made with."""
+        """The PROTOCOL_* number that it was made with. See: SSL_CTX_new(3)."""
         return self._protocol
 
     @property
@@ -246,7 +246,10 @@ class _SSLContext:
 
     @property
     def check_hostname(self) -> bool:
-        """Must the peer's certificate name the server_hostname? RFC 6125."""
+        """Must the peer's certificate name the server_hostname? RFC 6125.
+
+        Turning it on turns CERT_NONE into CERT_REQUIRED. See: X509_VERIFY_PARAM_set1_host(3).
+        """
         return self._c_check_hostname
 
     @check_hostname.setter
@@ -324,7 +327,10 @@ class _SSLContext:
 
     @property
     def num_tickets(self) -> int:
-        """How many TLS 1.3 tickets a server sends. See: SSL_CTX_set_num_tickets(3)."""
+        """How many TLS 1.3 tickets a server sends. See: SSL_CTX_set_num_tickets(3).
+
+        Setting raises ValueError: a negative number, or no PROTOCOL_TLS_SERVER context.
+        """
         return int(lib.sb_ctx_num_tickets(self._c_ctx))
 
     @num_tickets.setter
@@ -339,7 +345,11 @@ class _SSLContext:
 
     @property
     def post_handshake_auth(self) -> bool:
-        """May a TLS 1.3 server ask for a certificate later? RFC 8446 4.6.2."""
+        """May a TLS 1.3 server ask for a certificate later? RFC 8446 4.6.2.
+
+        A client offers it; a server's `verify_mode` then holds for
+        `SSLSocket.verify_client_post_handshake`. See: SSL_CTX_set_post_handshake_auth(3).
+        """
         return self._c_pha
 
     @post_handshake_auth.setter
@@ -356,39 +366,74 @@ class _SSLContext:
             raise _errors.SSLError(failure)
 
     def set_ciphers(self, cipherlist: str, /) -> None:
-        """Enable the ciphers of TLS <= 1.2. See: SSL_CTX_set_cipher_list(3), ciphers(1)."""
+        """Enable the ciphers of TLS 1.2 and older.
+
+        Args:   cipherlist: names, classes and operators; openssl-ciphers(1).
+        Raises: SSLError: it leaves no cipher.
+        See: SSL_CTX_set_cipher_list(3).
+        """
         self._set_list(lib.sb_ctx_set_ciphers, cipherlist, "No cipher can be selected.")
 
     def set_ciphersuites(self, ciphersuites: str, /) -> None:
-        """Enable the cipher suites of TLS 1.3. See: SSL_CTX_set_ciphersuites(3)."""
+        """Enable the cipher suites of TLS 1.3.
+
+        Args:   ciphersuites: names with colons between, as "TLS_AES_128_GCM_SHA256" (RFC 8446 B.4);
+                empty for none.
+        Raises: SSLError: an unknown name.
+        See: SSL_CTX_set_ciphersuites(3).
+        """
         self._set_list(
             lib.sb_ctx_set_ciphersuites, ciphersuites, "No cipher suite can be selected."
         )
 
     def set_groups(self, grouplist: str, /) -> None:
-        """Offer these key exchange groups. See: SSL_CTX_set1_groups_list(3)."""
+        """Offer these key exchange groups, best first.
+
+        Args:   grouplist: names with colons between, as "X25519:P-256" (RFC 8446 section 4.2.7).
+        Raises: SSLError: an unknown name.
+        See: SSL_CTX_set1_groups_list(3).
+        """
         self._set_list(lib.sb_ctx_set_groups, grouplist, "unrecognized group")
 
     def set_client_sigalgs(self, sigalgslist: str, /) -> None:
-        """Accept these algorithms for client certificates. SSL_CTX_set1_client_sigalgs_list(3)."""
+        """Accept these signature algorithms for clients' certificates, best first.
+
+        Args:   sigalgslist: names with colons between, as "ECDSA+SHA256:ed25519".
+        Raises: SSLError: an unknown name.
+        See: SSL_CTX_set1_client_sigalgs_list(3).
+        """
         self._set_list(
             lib.sb_ctx_set_client_sigalgs, sigalgslist, "unrecognized signature algorithm"
         )
 
     def set_server_sigalgs(self, sigalgslist: str, /) -> None:
-        """Accept these signature algorithms. See: SSL_CTX_set1_sigalgs_list(3)."""
+        """Use and accept these signature algorithms for the server's certificate, best first.
+
+        Args:   sigalgslist: names with colons between, as "ECDSA+SHA256:ed25519".
+        Raises: SSLError: an unknown name.
+        See: SSL_CTX_set1_sigalgs_list(3).
+        """
         self._set_list(
             lib.sb_ctx_set_server_sigalgs, sigalgslist, "unrecognized signature algorithm"
         )
 
     def get_groups(self, *, include_aliases: bool = False) -> list[str]:
-        """Return the groups that may be used; NotImplementedError before OpenSSL 3.5."""
+        """Return the names of the key exchange groups that may be used.
+
+        Args:   include_aliases: whether a group's other names are listed as well.
+        Raises: NotImplementedError: OpenSSL is older than 3.5.
+        See: SSL_CTX_get0_implemented_groups(3).
+        """
         block = ffi.new("sb_block *")
         self._call(lib.sb_ctx_groups, bool(include_aliases), block)
         return _ffi.texts(block)
 
     def get_ciphers(self) -> list[dict[str, Any]]:
-        """Return the enabled ciphers, best first. See: SSL_get_ciphers(3)."""
+        """Return the enabled ciphers, best first, each a dict.
+
+        Its keys: id, name, protocol, description, strength_bits, alg_bits, aead, symmetric,
+        digest, kea, auth. See: SSL_get1_supported_ciphers(3), SSL_CIPHER_description(3).
+        """
         block = ffi.new("sb_block *")
         self._call(lib.sb_ctx_ciphers, block)
         flat = _ffi.texts(block)
@@ -399,7 +444,12 @@ class _SSLContext:
         ]
 
     def set_ecdh_curve(self, name: str | bytes, /) -> None:
-        """Offer one elliptic curve, by OpenSSL's short name. SSL_CTX_set1_groups(3)."""
+        """Use one elliptic curve for the key exchange, and no other group.
+
+        Args:   name: OpenSSL's short name, as "prime256v1".
+        Raises: ValueError: an unknown name.
+        See: SSL_CTX_set1_groups(3); `set_groups` takes a list.
+        """
         raw = os.fsencode(name)
         status, err = self._try(lib.sb_ctx_set_ecdh_curve, _ffi.c_string(raw))
         if status == _ffi.BAD_ARG:
@@ -407,7 +457,12 @@ class _SSLContext:
         _errors.check(status, err)
 
     def load_dh_params(self, path: _ffi.Path, /) -> None:
-        """Load Diffie-Hellman parameters from a PEM file. SSL_CTX_set0_tmp_dh_pkey(3)."""
+        """Load parameters for the Diffie-Hellman exchange of TLS 1.2 and older.
+
+        Args:   path: of a PEM file.
+        Raises: OSError: it cannot be read; SSLError: it holds no parameters.
+        See: SSL_CTX_set0_tmp_dh_pkey(3).
+        """
         with open(os.fsdecode(_ffi.fs_path(path)), "rb") as file:
             pem = file.read()
         self._call(lib.sb_ctx_load_dh_params, pem, len(pem))
@@ -434,7 +489,13 @@ class _SSLContext:
     ) -> None:
         """Load a certificate chain and its key; on failure nothing has changed.
 
-        Args: password: str, bytes or a callable that returns one; up to 1024 bytes.
+        Args:   certfile: path of a PEM file: the certificate, then those that vouch for it.
+                keyfile: path of the key's PEM file; None if it is in `certfile`.
+                password: of an encrypted key: str, bytes or a callable that returns one, called
+                only if it is needed; up to 1024 bytes.
+        Raises: OSError: a file cannot be read. SSLError: it cannot be understood, the password
+                is wrong, or key and certificate do not match. ValueError: the password is too
+                long; TypeError: it, or a path, is none; whatever the callable raises.
         See: SSL_CTX_use_certificate_chain_file(3).
         """
         if certfile is None:
@@ -459,8 +520,13 @@ class _SSLContext:
     def load_verify_locations(
         self, cafile: _ffi.Path | None = None, capath: _ffi.Path | None = None, cadata: Any = None
     ) -> None:
-        """Trust the certificates of a PEM file, a hashed directory, or of PEM text or DER bytes.
+        """Trust certificates, and use revocation lists, beside those of earlier calls.
 
+        Args:   cafile: path of a PEM file.
+                capath: path of a directory whose files are named by hash; openssl-rehash(1).
+                cadata: certificates as PEM in an ASCII str, or as DER in bytes.
+        Raises: TypeError: none of them was given, or one is no such thing. OSError: a file cannot
+                be read. SSLError: there is no certificate in it. ValueError: empty `cadata`.
         See: SSL_CTX_load_verify_locations(3).
         """
         if cafile is None and capath is None and cadata is None:
@@ -494,13 +560,21 @@ class _SSLContext:
         self._call(lib.sb_ctx_load_default_verify)
 
     def cert_store_stats(self) -> dict[str, int]:
-        """Count the certificates, CRLs and CA certificates in the store."""
+        """Return how many certificates (x509), of these CAs (x509_ca), and CRLs (crl) there are.
+
+        Those of a directory count once they have been used. See: X509_STORE_get0_objects(3).
+        """
         out = ffi.new("int[3]")
         lib.sb_ctx_trust_stats(self._c_ctx, out)
         return {"x509": out[0], "crl": out[1], "x509_ca": out[2]}
 
     def get_ca_certs(self, binary_form: bool = False) -> list[Any]:
-        """Return the CA certificates in the store, as dicts or as DER bytes."""
+        """Return the trusted CA certificates.
+
+        Those of a directory are there once they have been used.
+        Args:   binary_form: DER bytes; otherwise dicts in the form of `SSLSocket.getpeercert`.
+        See: X509_STORE_get0_objects(3).
+        """
         array, count = take_array(lib.sb_ctx_ca_certs, self._c_ctx) or (ffi.NULL, 0)
         try:
             return encode(array, count, pem=False) if binary_form else fields(array, count)
@@ -517,7 +591,14 @@ class _SSLContext:
 
     @property
     def sni_callback(self) -> Callable[..., Any] | None:
-        """Called on the server with (connection, name or None, context). RFC 6066 3."""
+        """What a server calls with each client's server_name (RFC 6066 section 3), or None.
+
+        f(conn, name, context): `conn` the SSLSocket or SSLObject, whose `context` it may set,
+        `name` a str or None. It returns None to go on, or an ALERT_DESCRIPTION_* with which to
+        refuse; what it raises is reported by `sys.unraisablehook`, and the client refused.
+        Setting raises ValueError: a PROTOCOL_TLS_CLIENT context; TypeError: not callable.
+        See: SSL_CTX_set_tlsext_servername_callback(3).
+        """
         return self._c_sni
 
     @sni_callback.setter
@@ -543,7 +624,10 @@ class _SSLContext:
 
     @property
     def keylog_filename(self) -> Any:
-        """The file that secrets are appended to. See: SSL_CTX_set_keylog_callback(3)."""
+        """The path of a file that secrets are appended to, for a protocol analyser; or None.
+
+        Setting raises OSError: it cannot be opened. See: SSL_CTX_set_keylog_callback(3).
+        """
         return self._c_keylog
 
     @keylog_filename.setter
@@ -560,9 +644,15 @@ class _SSLContext:
         self._c_keylog = value
 
     def set_psk_client_callback(self, callback: Callable[..., Any] | None) -> None:
-        """Take the client's pre-shared key from callback(hint) -> (identity, key bytes).
+        """Let a client shake hands by a pre-shared key (RFC 4279; TLS 1.3: RFC 8446 section 2.2).
 
-        See: SSL_CTX_set_psk_client_callback(3).
+        Args:   callback: f(hint) returning (identity, key): `hint` the server's str or None
+                (always with TLS 1.3), `identity` a str or None of up to 256 bytes, `key` bytes,
+                empty to refuse. None to stop. What it raises is reported by
+                `sys.unraisablehook`, and the handshake fails.
+        Raises: SSLError: a PROTOCOL_TLS_SERVER context. TypeError: not callable.
+                NotImplementedError: this OpenSSL has no PSK (HAS_PSK).
+        See: SSL_CTX_set_psk_client_callback(3), SSL_CTX_set_psk_use_session_callback(3).
         """
         if self._protocol == PROTOCOL_TLS_SERVER:
             raise _errors.SSLError(
@@ -575,9 +665,15 @@ class _SSLContext:
     def set_psk_server_callback(
         self, callback: Callable[..., Any] | None, identity_hint: str | None = None
     ) -> None:
-        """Take the server's pre-shared key from callback(identity) -> key bytes.
+        """Let a server shake hands by a pre-shared key (RFC 4279; TLS 1.3: RFC 8446 section 2.2).
 
-        See: SSL_CTX_set_psk_server_callback(3).
+        Args:   callback: f(identity) returning the key, bytes, empty to refuse; `identity` is
+                the client's, str or None. None to stop. What it raises is reported by
+                `sys.unraisablehook`, and the handshake fails.
+                identity_hint: a str for TLS 1.2's clients, up to 128 bytes.
+        Raises: SSLError: a PROTOCOL_TLS_CLIENT context, or too long a hint. TypeError: not
+                callable. NotImplementedError: this OpenSSL has no PSK (HAS_PSK).
+        See: SSL_CTX_set_psk_server_callback(3), SSL_CTX_use_psk_identity_hint(3).
         """
         if self._protocol == PROTOCOL_TLS_CLIENT:
             raise _errors.SSLError(

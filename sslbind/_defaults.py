@@ -186,7 +186,10 @@ def _https_verify_certificates(enable: bool = True) -> None:
 
 
 class DefaultVerifyPaths(NamedTuple):
-    """Where trusted certificates are looked for; None for a place that does not exist."""
+    """Where trusted certificates are looked for; None for a place that does not exist.
+
+    See: X509_get_default_cert_file(3); `get_default_verify_paths` returns one.
+    """
 
     cafile: str | None
     capath: str | None
@@ -235,15 +238,19 @@ def cert_time_to_seconds(cert_time: str) -> int:
 
 
 def DER_cert_to_PEM_cert(der_cert_bytes: bytes) -> str:
-    """Return a DER certificate in PEM form, a str that ends with a newline (RFC 7468)."""
+    """Return a certificate in PEM form (RFC 7468), a str that ends with a newline.
+
+    Args:   der_cert_bytes: the certificate as DER, bytes.
+    """
     text = base64.b64encode(der_cert_bytes).decode("ascii")
     lines = [text[start : start + _PEM_LINE] for start in range(0, len(text), _PEM_LINE)]
     return "\n".join([PEM_HEADER, *lines, PEM_FOOTER, ""])
 
 
 def PEM_cert_to_DER_cert(pem_cert_string: str) -> bytes:
-    """Return the DER form of one PEM certificate.
+    """Return the DER form, bytes, of one certificate.
 
+    Args:   pem_cert_string: the certificate as PEM (RFC 7468), a str.
     Raises: ValueError: it does not begin with PEM_HEADER or end with PEM_FOOTER.
     """
     if not pem_cert_string.startswith(PEM_HEADER):
@@ -261,9 +268,10 @@ def get_server_certificate(
     ca_certs: str | None = None,
     timeout: Any = _GLOBAL_DEFAULT_TIMEOUT,
 ) -> str:
-    """Connect to (host, port) and return the server's certificate in PEM form.
+    """Connect to a server and return its certificate in PEM form (RFC 7468).
 
-    Args:   ssl_version: a PROTOCOL_* value for the client's context.
+    Args:   addr: (host, port); the host is sent as SNI (RFC 6066).
+            ssl_version: a PROTOCOL_* value for the client's context.
             ca_certs: a file of trusted certificates to verify the server's chain (not its name)
             against; None not to verify.
             timeout: seconds for connecting and for each step of the handshake; None for no
@@ -283,5 +291,8 @@ def get_server_certificate(
 
 
 def get_protocol_name(protocol_code: int) -> str:
-    """Return the name of a PROTOCOL_* value, or "<unknown>"."""
+    """Return the name of `protocol_code`, a PROTOCOL_* value, or "<unknown>".
+
+    What `SSLContext.protocol` gives has it as well: ``context.protocol.name``.
+    """
     return _PROTOCOL_NAMES.get(protocol_code, "<unknown>")  # type: ignore[call-overload,no-any-return]

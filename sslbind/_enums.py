@@ -200,7 +200,10 @@ class _ASN1Object(_ASN1Base):
 
     @classmethod
     def fromname(cls, name: str) -> _ASN1Object:
-        """Return the object with this short name, long name or OID; ValueError if none."""
+        """Return the object with this short name, long name or OID; ValueError if none.
+
+        Args: name: as "serverAuth" or "TLS Web Server Authentication". See OBJ_txt2obj(3).
+        """
         return cls._make(_ssl.txt2obj(name, name=True))
 
 

@@ -181,6 +181,8 @@ def sslwrap_simple(
 
     The handshake is done if the socket is connected. The socket stays the caller's, to be kept
     alive and closed. For programs of Python 2.5 and older: nothing is verified.
+    Args:   keyfile, certfile: as SSLContext.load_cert_chain; the client's own.
+    Raises: as `SSLObject.do_handshake`.
     """
     context = SSLContext(PROTOCOL_SSLv23)
     if keyfile or certfile:
@@ -258,6 +260,7 @@ def match_hostname(cert: Any, hostname: str) -> None:
     An IP address is compared with the certificate's addresses, anything else with its DNS names;
     the subject's common name counts only if the certificate has neither.
     Args:   cert: as `SSLSocket.getpeercert` returns it.
+            hostname: a DNS name, as A-label (RFC 5890), or an IP address, a str.
     Raises: CertificateError: it is for others. ValueError: `cert` is empty: not verified.
     """
     _warn_deprecated("ssl.match_hostname() is deprecated")
@@ -335,6 +338,7 @@ def _query_egd(sock: socket.socket) -> bytes:
 def RAND_egd(path: str | bytes | os.PathLike[str], /) -> int:
     """Read randomness from an entropy-gathering daemon and feed it to OpenSSL's generator.
 
+    RAND_egd(3) of OpenSSL 1.0 describes the daemon's protocol.
     Args:    path: of the daemon's Unix socket.
     Returns: the number of bytes read, at most 256.
     Raises:  SSLError: no connection, or the daemon had nothing to give.

@@ -28,7 +28,7 @@ _NPN_DEPRECATED = sys.version_info >= (3, 10)
 
 def _check_sslobject_params(
     server_side: bool,
-    context: SSLContext,
+    context: SSLContext | None = None,
     server_hostname: str | None = None,
     session: SSLSession | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def _check_sslobject_params(
         raise ValueError("server_hostname can only be specified in client mode")
     if server_side and session is not None:
         raise ValueError("session can only be specified in client mode")
-    if context.check_hostname and not server_hostname:
+    if context is not None and context.check_hostname and not server_hostname:
         raise ValueError("check_hostname requires server_hostname")
 
 
@@ -156,7 +156,7 @@ class SSLObject:
 
     @property
     def server_side(self) -> bool:
-        """Whether this is the server's end."""
+        """Whether this is the server's end. See: SSL_is_server(3)."""
         return self._sslobj.server_side
 
     @property
@@ -219,6 +219,7 @@ class SSLObject:
         """Return the protocol chosen by NPN (TLS 1.2 and older), or None.
 
         Deprecated in favour of ALPN, with a warning on Python 3.10 and later.
+        See: SSL_get0_next_proto_negotiated(3).
         """
         _warn_npn()
         return self._sslobj.selected_npn_protocol() if _ssl.HAS_NPN else None
@@ -289,6 +290,7 @@ class SSLObject:
     def unwrap(self) -> Any:
         """End TLS: send close_notify and wait for the peer's (RFC 8446 section 6.1).
 
+        Returns None. What came behind the peer's is left in the incoming MemoryBIO.
         Raises: SSLWantReadError, SSLWantWriteError: there is more to exchange; repeat.
                 SSLError: any other failure.
         See: SSL_shutdown(3).
@@ -315,6 +317,7 @@ class SSLObject:
 
         The exchange happens in the reads and writes that follow.
         Raises: SSLError: not a server, not TLS 1.3, or the client did not offer it.
+                ValueError: a socket without TLS.
         See: SSL_verify_client_post_handshake(3).
         """
         self._sslobj.verify_client_post_handshake()

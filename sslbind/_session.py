@@ -8,7 +8,12 @@ from ._ffi import ffi, lib
 
 
 class SSLSession:
-    """The session of a connection; equal to another with the same id."""
+    """The session of a connection, for another one to resume; equal to one with the same id.
+
+    `SSLSocket.session` gives it; it belongs to that socket's context, and cannot be copied or
+    pickled. With TLS 1.3 it is there once the server's ticket has come: after the first read.
+    See: SSL_get1_session(3); RFC 5246 section 7.3, RFC 8446 section 2.2.
+    """
 
     __slots__ = ("_c_session", "_ctx", "_info")
 
@@ -30,17 +35,17 @@ class SSLSession:
 
     @property
     def id(self) -> bytes:
-        """The session's identifier, up to 32 bytes."""
+        """The session's identifier, up to 32 bytes. See: SSL_SESSION_get_id(3)."""
         return ffi.buffer(self._info.id, self._info.id_len)[:]  # type: ignore[no-any-return]
 
     @property
     def time(self) -> int:
-        """When it was made, in seconds since 1970."""
+        """When it was made, in seconds since 1970. See: SSL_SESSION_get_time(3)."""
         return int(self._info.time)
 
     @property
     def timeout(self) -> int:
-        """For how many seconds after that it may be used."""
+        """For how many seconds after that it may be used. See: SSL_SESSION_get_timeout(3)."""
         return int(self._info.timeout)
 
     @property
@@ -50,7 +55,7 @@ class SSLSession:
 
     @property
     def has_ticket(self) -> bool:
-        """Is there a ticket, so that the server need not remember the session?"""
+        """Is there a ticket, so that the server need not remember the session? RFC 5077."""
         return bool(self._info.has_ticket)
 
     def __eq__(self, other: object) -> bool:

@@ -215,12 +215,15 @@ class SSLSocket(SocketBase):
 
     @property
     def session_reused(self) -> bool | None:
-        """Whether the handshake resumed an earlier session; None without a connection."""
+        """Whether the handshake resumed an earlier session; None without a connection.
+
+        See: SSL_session_reused(3).
+        """
         sslobj = self._sslobj
         return None if sslobj is None else sslobj.session_reused
 
     def dup(self) -> NoReturn:
-        """Raise NotImplementedError: two sockets cannot share one TLS state."""
+        """Raise NotImplementedError: two sockets cannot share one TLS state, as dup(2) would."""
         raise NotImplementedError(f"Can't dup() {type(self).__name__} instances")
 
     def _checkClosed(self, msg: str | None = None) -> None:
@@ -410,34 +413,47 @@ class SSLSocket(SocketBase):
             raise ValueError(f"{method} not allowed on instances of {self.__class__}")
 
     def sendto(self, data: ReadableBuffer, flags_or_addr: Any, addr: Any = None) -> int:
-        """Send to an address; ValueError over TLS."""
+        """Send `data` to an address, before TLS, and return how many bytes were sent.
+
+        Args:   flags_or_addr, addr: as the plain socket's, one or both; see sendto(2).
+        Raises: ValueError: there is TLS on the connection, which knows one address only.
+        """
         self._refuse("sendto")
         if addr is None:
             return _plain.sendto(self, data, flags_or_addr)
         return _plain.sendto(self, data, flags_or_addr, addr)
 
     def recvfrom(self, buflen: int = 1024, flags: int = 0) -> tuple[bytes, Any]:
-        """Receive with the sender's address; ValueError over TLS."""
+        """Return up to `buflen` bytes and the sender's address, before TLS.
+
+        Args:   flags: see recvfrom(2).
+        Raises: ValueError: there is TLS on the connection, which knows one address only.
+        """
         self._refuse("recvfrom")
         return _plain.recvfrom(self, buflen, flags)
 
     def recvfrom_into(
         self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0
     ) -> tuple[int, Any]:
-        """Receive into `buffer` with the sender's address; ValueError over TLS."""
+        """Receive into `buffer`, before TLS; return the number of bytes and the sender's address.
+
+        Args:   nbytes: bytes at most; None or 0 for the size of the buffer.
+                flags: see recvfrom(2).
+        Raises: ValueError: there is TLS on the connection, which knows one address only.
+        """
         self._refuse("recvfrom_into")
         return _plain.recvfrom_into(self, buffer, nbytes or 0, flags)
 
     def sendmsg(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise NotImplementedError, connected or not: nothing may leave unencrypted."""
+        """Raise NotImplementedError, connected or not: sendmsg(2) would not encrypt."""
         raise NotImplementedError(f"sendmsg not allowed on instances of {self.__class__}")
 
     def recvmsg(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise NotImplementedError: ancillary data does not pass through TLS."""
+        """Raise NotImplementedError: what recvmsg(2) tells does not pass through TLS."""
         raise NotImplementedError(f"recvmsg not allowed on instances of {self.__class__}")
 
     def recvmsg_into(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise NotImplementedError: ancillary data does not pass through TLS."""
+        """Raise NotImplementedError: what recvmsg(2) tells does not pass through TLS."""
         raise NotImplementedError(f"recvmsg_into not allowed on instances of {self.__class__}")
 
     # -- what is known of the connection ---------------------------------------------------------
@@ -534,7 +550,7 @@ class SSLSocket(SocketBase):
         Raises: TimeoutError: the socket's timeout (seconds) ran out first.
                 SSLWantReadError, SSLWantWriteError: non-blocking, and there is more to exchange.
                 SSLCertVerificationError: the peer's certificate or host name was refused.
-                OSError: (ENOTCONN) the socket has no peer.
+                OSError: (ENOTCONN) the socket has no peer. ValueError: TLS has been unwrapped.
                 SSLError: any other failure.
         See: SSL_do_handshake(3).
         """
@@ -585,14 +601,14 @@ class SSLSocket(SocketBase):
         self._real_connect(addr, False)
 
     def connect_ex(self, addr: Any) -> int:
-        """Connect as `connect` does, but return an errno value (0 for success) where TCP fails.
+        """Connect to `addr` as `connect` does, but return an errno value (0: success) if TCP fails.
 
         Failures of the TLS handshake raise all the same.
         """
         return self._real_connect(addr, True)  # type: ignore[return-value]
 
     def accept(self) -> tuple[SSLSocket, Any]:
-        """Return a new connection, wrapped by the same context, and its peer's address.
+        """Return a new connection, wrapped by the same context, and its peer's address; accept(2).
 
         The handshake is done here if do_handshake_on_connect; its failure raises, and closes
         that connection only.
@@ -663,6 +679,9 @@ class SSLSocket(SocketBase):
         _plain._real_close(self)  # type: ignore[attr-defined]
 
     def detach(self) -> int:
-        """Give the file descriptor away, unclosed, and return it; TLS ends without a farewell."""
+        """Give the file descriptor away, unclosed, and return it; as `socket.socket.detach`.
+
+        TLS ends without a close_notify (RFC 8446 section 6.1).
+        """
         self._end_operations(end=False)
         return _plain.detach(self)

@@ -84,8 +84,11 @@ if HAS_SSLv3:
 
 
 def RAND_add(string: Any, entropy: float, /) -> None:
-    """Mix bytes, or a str in UTF-8, holding `entropy` bytes' worth of it into the generator.
+    """Mix `string`, bytes or a str in UTF-8, into the random generator.
 
+    Args:   entropy: how many bytes of it are unpredictable, a float; 0.0 is always safe
+            (RFC 4086).
+    Raises: TypeError: one is no such thing.
     See: RAND_add(3).
     """
     raw = string.encode() if isinstance(string, str) else bytes(as_view(string))
@@ -98,7 +101,12 @@ def RAND_add(string: Any, entropy: float, /) -> None:
 
 
 def RAND_bytes(n: int, /) -> bytes:
-    """Return `n` random bytes fit for keys. See: RAND_bytes(3)."""
+    """Return `n` random bytes fit for keys.
+
+    Raises: ValueError: `n` is negative; TypeError: it is no integer; OverflowError: it does not
+            fit a C int. SSLError: the generator has no seed.
+    See: RAND_bytes(3).
+    """
     if not hasattr(type(n), "__index__"):
         raise TypeError(f"{type(n).__name__!r} object cannot be interpreted as an integer")
     count = n.__index__()
@@ -167,7 +175,11 @@ def get_default_verify_paths() -> tuple[str, str, str, str]:
 
 
 def get_sigalgs() -> list[str]:
-    """Return OpenSSL's signature algorithms; NotImplementedError before OpenSSL 3.4."""
+    """Return the names of the signature algorithms that OpenSSL implements, a list of str.
+
+    Raises: NotImplementedError: OpenSSL is older than 3.4.
+    See: SSL_get1_builtin_sigalgs(3); `SSLContext.set_server_sigalgs` takes such names.
+    """
     block = ffi.new("sb_block *")
     err = _errors.new_record()
     _errors.check(lib.sb_builtin_sigalgs(block, err), err)

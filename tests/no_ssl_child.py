@@ -38,8 +38,8 @@ else:
 
         sys.modules["ssl"] = sslbind
 
-import http.client  # noqa: E402, F811
-import http.server  # noqa: E402, F811
+import http.client  # noqa: E402
+import http.server  # noqa: E402
 import ssl  # noqa: E402
 import urllib.request  # noqa: E402, F811
 
