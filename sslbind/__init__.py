@@ -15,6 +15,7 @@ Python 2.7:  wrap_socket, match_hostname, RAND_egd, sslwrap_simple, ...
 # ruff: noqa: F401  (private names are re-exported: other libraries reach for them)
 from __future__ import annotations
 
+import sys
 from collections import namedtuple
 from contextlib import closing
 from socket import AF_INET, SO_TYPE, SOCK_STREAM, SOL_SOCKET, create_connection, socket
@@ -159,3 +160,7 @@ __all__ = [
     "wrap_socket",
 ]
 __all__ += _enums.__all__
+if sys.platform == "win32":
+    from ._defaults import enum_certificates, enum_crls
+
+    __all__ += ["enum_certificates", "enum_crls"]

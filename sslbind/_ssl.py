@@ -121,8 +121,12 @@ def RAND_bytes(n: int, /) -> bytes:
 
 
 def RAND_pseudo_bytes(n: int, /) -> tuple[bytes, bool]:
-    """Return (`n` random bytes, True); use RAND_bytes() (deprecated since Python 3.6)."""
-    warnings.warn("ssl.RAND_pseudo_bytes() is deprecated", DeprecationWarning, stacklevel=2)
+    """Return (`n` random bytes, True); use `RAND_bytes` (warns so on Python 3.10 and later).
+
+    Raises: as `RAND_bytes`. See: RAND_pseudo_bytes(3).
+    """
+    if _constants.MODERN_DEFAULTS:
+        warnings.warn("ssl.RAND_pseudo_bytes() is deprecated", DeprecationWarning, stacklevel=2)
     return RAND_bytes(n), True
 
 
