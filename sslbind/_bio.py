@@ -73,6 +73,11 @@ class MemoryBIO:
         self._ended = True
         lib.sb_bio_write_eof(self._c_bio)
 
+    __reduce_ex__ = _ffi.refuse_copies
+
+
+MemoryBIO.__module__ = "_ssl"
+
 
 _new, _free, _gc = lib.sb_bio_new, lib.sb_bio_free, ffi.gc
 

@@ -149,6 +149,8 @@ class Certificate:
     def __hash__(self) -> int:
         return int(lib.sb_cert_hash(self._c_cert))
 
+    __reduce_ex__ = _ffi.refuse_copies
+
     def __repr__(self) -> str:
         block = ffi.new("sb_block *")
         err = _errors.new_record()

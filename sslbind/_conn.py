@@ -410,6 +410,8 @@ class _SSLSocket:
     def owner(self, value: Any) -> None:
         self._owner = None if value is None else weakref.ref(value)
 
+    __reduce_ex__ = _ffi.refuse_copies
+
     def _public(self) -> Any:
         """Return what callbacks get to see."""
         public = self.owner

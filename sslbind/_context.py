@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from . import _ssl
 from ._enums import (
@@ -160,9 +160,6 @@ class SSLContext(_Base):
     def __class__(self, cls: type[Any]) -> None:
         # eventlet turns contexts into its own subclass in this way.
         object.__dict__["__class__"].__set__(self, cls)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def _encode_hostname(self, hostname: str | bytes | None) -> str | None:
         """Return a host name as an A-label (RFC 5890), or None for None.

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Union
+from typing import Any, NoReturn, Union
 
 from . import _sslbind
 
@@ -91,6 +91,14 @@ def items(block: Any) -> list[bytes]:
 def texts(block: Any) -> list[str]:
     """Return the items of a block of plain texts."""
     return [item.decode("utf-8", "replace") for item in items(block)]
+
+
+def refuse_copies(self: object, protocol: object) -> NoReturn:
+    """Raise TypeError, as the ``__reduce_ex__`` of what owns memory of C: it cannot be copied."""
+    cls = type(self)
+    # Classes of C modules go by their full names in this text, others do not.
+    name = f"_ssl.{cls.__qualname__}" if cls.__module__ == "_ssl" else cls.__name__
+    raise TypeError(f"cannot pickle {name!r} object")
 
 
 FEATURES: dict[str, bool] = {

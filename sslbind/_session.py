@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _ffi
 from ._ffi import ffi, lib
 
 
@@ -63,8 +64,8 @@ class SSLSession:
             return NotImplemented
         return self.id == other.id
 
-    def __hash__(self) -> int:
-        return hash(self.id)
+    __hash__ = None  # type: ignore[assignment]  # as in CPython
+    __reduce_ex__ = _ffi.refuse_copies
 
 
 SSLSession.__module__ = "_ssl"
