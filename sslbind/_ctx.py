@@ -89,7 +89,7 @@ def _deprecated(what: str, stacklevel: int) -> None:
 
 def _integer(value: Any) -> int:
     if not hasattr(type(value), "__index__"):
-        raise TypeError(f"an integer is required (got type {type(value).__name__})")
+        raise TypeError(f"{type(value).__name__!r} object cannot be interpreted as an integer")
     return int(value.__index__())
 
 
@@ -368,11 +368,13 @@ class _SSLContext:
 
     # ------------------------------------------------------------ algorithms
 
-    def _set_list(self, call: Any, value: str, failure: str) -> None:
+    def _set_list(self, setter: str, value: str) -> bool:
+        """Hand a list of names to the C function of this setter; return whether OpenSSL took it."""
         if not isinstance(value, str):
-            raise TypeError(f"argument must be str, not {type(value).__name__}")
-        if self._try(call, _ffi.c_string(value))[0] < 0:
-            raise _errors.SSLError(failure)
+            kind = "None" if value is None else type(value).__name__
+            raise TypeError(f"{setter}() argument must be str, not {kind}")
+        call = getattr(lib, f"sb_ctx_{setter}")
+        return bool(self._try(call, _ffi.c_string(value))[0] >= 0)
 
     def set_ciphers(self, cipherlist: str, /) -> None:
         """Enable the ciphers of TLS 1.2 and older.
@@ -381,7 +383,8 @@ class _SSLContext:
         Raises: SSLError: it leaves no cipher.
         See: SSL_CTX_set_cipher_list(3).
         """
-        self._set_list(lib.sb_ctx_set_ciphers, cipherlist, "No cipher can be selected.")
+        if not self._set_list("set_ciphers", cipherlist):
+            raise _errors.SSLError("No cipher can be selected.")
 
     def set_ciphersuites(self, ciphersuites: str, /) -> None:
         """Enable the cipher suites of TLS 1.3.
@@ -391,9 +394,8 @@ class _SSLContext:
         Raises: SSLError: an unknown name.
         See: SSL_CTX_set_ciphersuites(3).
         """
-        self._set_list(
-            lib.sb_ctx_set_ciphersuites, ciphersuites, "No cipher suite can be selected."
-        )
+        if not self._set_list("set_ciphersuites", ciphersuites):
+            raise _errors.refusal("No cipher suite can be selected.")
 
     def set_groups(self, grouplist: str, /) -> None:
         """Offer these key exchange groups, best first.
@@ -402,7 +404,8 @@ class _SSLContext:
         Raises: SSLError: an unknown name.
         See: SSL_CTX_set1_groups_list(3).
         """
-        self._set_list(lib.sb_ctx_set_groups, grouplist, "unrecognized group")
+        if not self._set_list("set_groups", grouplist):
+            raise _errors.refusal("unrecognized group")
 
     def set_client_sigalgs(self, sigalgslist: str, /) -> None:
         """Accept these signature algorithms for clients' certificates, best first.
@@ -411,9 +414,8 @@ class _SSLContext:
         Raises: SSLError: an unknown name.
         See: SSL_CTX_set1_client_sigalgs_list(3).
         """
-        self._set_list(
-            lib.sb_ctx_set_client_sigalgs, sigalgslist, "unrecognized signature algorithm"
-        )
+        if not self._set_list("set_client_sigalgs", sigalgslist):
+            raise _errors.refusal("unrecognized signature algorithm")
 
     def set_server_sigalgs(self, sigalgslist: str, /) -> None:
         """Use and accept these signature algorithms for the server's certificate, best first.
@@ -422,9 +424,8 @@ class _SSLContext:
         Raises: SSLError: an unknown name.
         See: SSL_CTX_set1_sigalgs_list(3).
         """
-        self._set_list(
-            lib.sb_ctx_set_server_sigalgs, sigalgslist, "unrecognized signature algorithm"
-        )
+        if not self._set_list("set_server_sigalgs", sigalgslist):
+            raise _errors.refusal("unrecognized signature algorithm")
 
     def get_groups(self, *, include_aliases: bool = False) -> list[str]:
         """Return the names of the key exchange groups that may be used.
@@ -663,9 +664,7 @@ class _SSLContext:
         See: SSL_CTX_set_psk_client_callback(3), SSL_CTX_set_psk_use_session_callback(3).
         """
         if self._protocol == PROTOCOL_TLS_SERVER:
-            raise _errors.SSLError(
-                "Cannot add PSK client callback to a PROTOCOL_TLS_SERVER context"
-            )
+            raise _errors.refusal("Cannot add PSK client callback to a PROTOCOL_TLS_SERVER context")
         _check_psk_callback(callback)
         self._call(lib.sb_ctx_set_psk_client, callback is not None)
         self._psk_client = callback
@@ -679,19 +678,22 @@ class _SSLContext:
                 the client's, str or None. None to stop. What it raises is reported by
                 `sys.unraisablehook`, and the handshake fails.
                 identity_hint: a str for TLS 1.2's clients, up to 128 bytes.
-        Raises: SSLError: a PROTOCOL_TLS_CLIENT context, or too long a hint. TypeError: not
-                callable. NotImplementedError: this OpenSSL has no PSK (HAS_PSK).
+        Raises: SSLError: a PROTOCOL_TLS_CLIENT context. ValueError: too long a hint. TypeError:
+                not callable, or no str. NotImplementedError: this OpenSSL has no PSK (HAS_PSK).
         See: SSL_CTX_set_psk_server_callback(3), SSL_CTX_use_psk_identity_hint(3).
         """
         if self._protocol == PROTOCOL_TLS_CLIENT:
-            raise _errors.SSLError(
-                "Cannot add PSK server callback to a PROTOCOL_TLS_CLIENT context"
-            )
+            raise _errors.refusal("Cannot add PSK server callback to a PROTOCOL_TLS_CLIENT context")
         _check_psk_callback(callback)
-        hint = _ffi.c_string(identity_hint) if identity_hint is not None else b""
+        if identity_hint is not None and not isinstance(identity_hint, str):
+            raise TypeError(
+                "set_psk_server_callback() argument 'identity_hint' must be str or None, "
+                f"not {type(identity_hint).__name__}"
+            )
+        hint = _ffi.c_string(identity_hint or "")
         status, err = self._try(lib.sb_ctx_set_psk_server, callback is not None, hint)
         if status == _ffi.FAILED:
-            raise _errors.SSLError("failed to set identity hint")
+            raise ValueError("failed to set identity hint")
         _errors.check(status, err)
         self._psk_server = callback
 
