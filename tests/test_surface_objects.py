@@ -182,7 +182,9 @@ def test_flags(name):
                 assert told_of(mine) == told_of(other)
             for travel in TRAVELS:
                 told = outcome(travel, mine)
-                assert PYPY or told.error == outcome(travel, other).error
+                # One of our further members may be just this combination, and have a name.
+                same = not PYPY and mine.name == other.name
+                assert not same or told.error == outcome(travel, other).error
                 assert told.error or told.value == mine
 
 
