@@ -656,7 +656,7 @@ class _SSLContext:
         """Let a client shake hands by a pre-shared key (RFC 4279; TLS 1.3: RFC 8446 section 2.2).
 
         Args:   callback: f(hint) returning (identity, key): `hint` the server's str or None
-                (always with TLS 1.3), `identity` a str or None of up to 256 bytes, `key` bytes,
+                (always with TLS 1.3), `identity` a str or None of up to 255 bytes, `key` bytes,
                 empty to refuse. None to stop. What it raises is reported by
                 `sys.unraisablehook`, and the handshake fails.
         Raises: SSLError: a PROTOCOL_TLS_SERVER context. TypeError: not callable.
@@ -677,7 +677,7 @@ class _SSLContext:
         Args:   callback: f(identity) returning the key, bytes, empty to refuse; `identity` is
                 the client's, str or None. None to stop. What it raises is reported by
                 `sys.unraisablehook`, and the handshake fails.
-                identity_hint: a str for TLS 1.2's clients, up to 128 bytes.
+                identity_hint: a str for the clients of TLS 1.2, up to 256 bytes.
         Raises: SSLError: a PROTOCOL_TLS_CLIENT context. ValueError: too long a hint. TypeError:
                 not callable, or no str. NotImplementedError: this OpenSSL has no PSK (HAS_PSK).
         See: SSL_CTX_set_psk_server_callback(3), SSL_CTX_use_psk_identity_hint(3).
