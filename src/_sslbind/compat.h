@@ -126,10 +126,14 @@ sb_fixed_method(int version)
 typedef const X509_NAME sb_x509_name;
 typedef const X509_NAME_ENTRY sb_x509_name_entry;
 typedef const X509_EXTENSION sb_x509_extension;
+typedef const X509 sb_verified_x509;
+typedef const X509_STORE_CTX sb_looking_store_ctx;
 #else
 typedef X509_NAME sb_x509_name;
 typedef X509_NAME_ENTRY sb_x509_name_entry;
 typedef X509_EXTENSION sb_x509_extension;
+typedef X509 sb_verified_x509;
+typedef X509_STORE_CTX sb_looking_store_ctx;
 #endif
 
 #endif

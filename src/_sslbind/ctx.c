@@ -77,7 +77,7 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_ctx), X509_V_FLAG_TRUSTED_FIRST);
     sb_ctx_set_host_flags(ctx, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return (ciphers == NULL || SSL_CTX_set_cipher_list(ssl_ctx, ciphers)) &&
-           SSL_CTX_set_app_data(ssl_ctx, ctx);
+           SSL_CTX_set_app_data(ssl_ctx, ctx) && sb_ctx_init_trust(ctx);
 }
 
 /* Handshakes follow one another without a gap on a busy server: a change must not starve. */
@@ -138,6 +138,7 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
     }
     atomic_init(&ctx->refs, 1);
     atomic_init(&ctx->generation, sb_generation());
+    atomic_init(&ctx->anchors, NULL);
     ctx->protocol = protocol;
     ctx->keylog_fd = -1;
     ctx->ssl_ctx = make_ssl_ctx(protocol, version, min_version);
@@ -161,6 +162,7 @@ sb_ctx_free(sb_ctx *ctx)
     if (ctx == NULL || atomic_fetch_sub(&ctx->refs, 1) > 1)
         return;
     SSL_CTX_free(ctx->ssl_ctx);
+    sb_anchors_free(atomic_load(&ctx->anchors));
     if (ctx->keylog_fd >= 0)
         close(ctx->keylog_fd);
     pthread_rwlock_destroy(&ctx->lock);

@@ -29,8 +29,12 @@
 /* cffi's generated file defines these where it includes us; elsewhere they are plain externs. */
 #include "api.h"
 
+typedef struct sb_anchors sb_anchors;
+
 struct sb_ctx {
     SSL_CTX *ssl_ctx;
+    _Atomic(sb_anchors *) anchors; /* trusted, too, although not in the store: see trust.c */
+    int anchors_copied;            /* they are in the store by now */
     atomic_uint generation; /* of the locks: see sb_generation */
     pthread_rwlock_t lock; /* written for a change; read by what makes connections and shakes
                               hands, down to the callbacks of hooks.c */
@@ -160,6 +164,23 @@ void sb_end_sequence(sb_block *block, sb_sequence sequence);
 /* ctx.c */
 void sb_ctx_up_ref(sb_ctx *ctx);
 sb_ctx *sb_ctx_of(const SSL *ssl);
+
+/* anchors.c: a set of certificates and CRLs that never changes. Each of the two returns a
+ * reference. Of a PEM file: NULL if it is for OpenSSL to load and to complain about. Of a text: in
+ * *ok whether all of it was understood, else OpenSSL's error is left; the set has what came before
+ * that, NULL without memory. */
+enum sb_text { SB_TEXT_FILE, SB_TEXT_PEM, SB_TEXT_DER };
+sb_anchors *sb_anchors_of_file(const char *path);
+sb_anchors *sb_anchors_of_text(enum sb_text kind, const char *text, size_t len, int *ok);
+void sb_anchors_free(sb_anchors *anchors);
+int sb_anchors_n_certs(const sb_anchors *anchors);
+int sb_anchors_n_crls(const sb_anchors *anchors);
+/* Put all of it into a store, or the certificates of one subject. Returns 0 without memory. */
+int sb_anchors_copy(const sb_anchors *anchors, X509_STORE *store);
+int sb_anchors_copy_subject(const sb_anchors *anchors, X509_STORE *store, const X509_NAME *name);
+
+/* trust.c: for a context that is being made, or freed. */
+int sb_ctx_init_trust(sb_ctx *ctx);
 
 /* bio.c: make room at once for what will be written in parts. */
 void sb_bio_reserve(sb_bio *bio, size_t len);

@@ -1,9 +1,110 @@
-/* Whom a context trusts: CA certificates and CRLs from files, directories and memory. */
+/* Whom a context trusts: CA certificates and CRLs from files, directories and memory.
+ *
+ * Each context has a store of its own. The first set of anchors that it loads (anchors.c) is not
+ * copied there: it is shared with other contexts, and never changes. When OpenSSL, verifying a
+ * chain, asks the store for the certificates of a subject, those of the set are put in first; so
+ * it finds what it would find had all been copied, in the same order, and before it turns to
+ * directories. Whatever else is loaded, or found in a directory, goes into the context's store
+ * only. The set is copied as a whole on the next change, or when somebody looks into the store.
+ */
 #include "internal.h"
 
 #include <errno.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
+
+/* ---------------------------------------------------------------- the set that is shared */
+
+static int store_index = -1; /* where a store keeps its context */
+
+static void
+take_store_index(void)
+{
+    store_index = X509_STORE_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+static int
+bring(const X509_STORE_CTX *looking, const X509_NAME *subject)
+{
+    X509_STORE *store = X509_STORE_CTX_get0_store(looking);
+    sb_ctx *ctx = store != NULL ? X509_STORE_get_ex_data(store, store_index) : NULL;
+    sb_anchors *anchors = ctx != NULL ? atomic_load(&ctx->anchors) : NULL;
+
+    return anchors == NULL || sb_anchors_copy_subject(anchors, store, subject);
+}
+
+static STACK_OF(X509) *
+on_lookup_certs(sb_looking_store_ctx *looking, const X509_NAME *subject)
+{
+    return bring(looking, subject) ? X509_STORE_CTX_get1_certs(looking, subject) : NULL;
+}
+
+static int
+on_get_issuer(X509 **issuer, X509_STORE_CTX *looking, sb_verified_x509 *cert)
+{
+    if (!bring(looking, X509_get_issuer_name(cert)))
+        return -1;
+    return X509_STORE_CTX_get1_issuer(issuer, looking, cert);
+}
+
+int
+sb_ctx_init_trust(sb_ctx *ctx)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
+
+    pthread_once(&once, take_store_index);
+    if (store_index < 0 || !X509_STORE_set_ex_data(store, store_index, ctx))
+        return 0;
+    X509_STORE_set_lookup_certs(store, on_lookup_certs);
+    X509_STORE_set_get_issuer(store, on_get_issuer);
+    return 1;
+}
+
+/* To be called with the lock held for writing, before anything else goes into the store. */
+static int
+copy_anchors(sb_ctx *ctx)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
+    sb_anchors *anchors = atomic_load(&ctx->anchors);
+
+    if (anchors != NULL && !ctx->anchors_copied)
+        ctx->anchors_copied = sb_anchors_copy(anchors, store);
+    return anchors == NULL || ctx->anchors_copied;
+}
+
+/* Takes over the reference. */
+static int
+trust(sb_ctx *ctx, sb_anchors *anchors)
+{
+    sb_anchors *first = atomic_load(&ctx->anchors);
+    int ok = 1;
+
+    if (first == NULL && sb_anchors_n_crls(anchors) == 0) {
+        atomic_store(&ctx->anchors, anchors);
+        return 1;
+    }
+    if (anchors != first)
+        ok = copy_anchors(ctx) &&
+             sb_anchors_copy(anchors, SSL_CTX_get_cert_store(ctx->ssl_ctx));
+    sb_anchors_free(anchors);
+    return ok;
+}
+
+/* ---------------------------------------------------------------- what is loaded */
+
+/* What is no set, OpenSSL loads in its own way, and says what is wrong with it. */
+static int
+load_file(sb_ctx *ctx, const char *file, int defaults)
+{
+    sb_anchors *anchors = sb_anchors_of_file(file);
+
+    ERR_clear_error();
+    errno = 0;
+    if (anchors != NULL)
+        return trust(ctx, anchors);
+    return copy_anchors(ctx) && (defaults ? SSL_CTX_set_default_verify_file(ctx->ssl_ctx)
+                                          : SSL_CTX_load_verify_file(ctx->ssl_ctx, file));
+}
 
 int
 sb_ctx_load_verify(sb_ctx *ctx, const char *file, const char *dir, sb_error *err)
@@ -13,11 +114,21 @@ sb_ctx_load_verify(sb_ctx *ctx, const char *file, const char *dir, sb_error *err
     sb_ctx_write_lock(ctx);
     ERR_clear_error();
     errno = 0;
-    ok = SSL_CTX_load_verify_locations(ctx->ssl_ctx, file, dir);
+    ok = (file == NULL || load_file(ctx, file, 0)) &&
+         (dir == NULL || SSL_CTX_load_verify_dir(ctx->ssl_ctx, dir));
     if (!ok)
         status = errno != 0 ? SB_FAIL_ERRNO(err, errno) : SB_FAIL_QUEUE(err);
     pthread_rwlock_unlock(&ctx->lock);
     return status;
+}
+
+/* Like OpenSSL, a program with the rights of another user does not ask the environment. */
+static const char *
+default_file(void)
+{
+    const char *file = OPENSSL_issetugid() ? NULL : getenv(X509_get_default_cert_file_env());
+
+    return file != NULL ? file : X509_get_default_cert_file();
 }
 
 int
@@ -27,79 +138,47 @@ sb_ctx_load_default_verify(sb_ctx *ctx, sb_error *err)
 
     sb_ctx_write_lock(ctx);
     ERR_clear_error();
-    if (!SSL_CTX_set_default_verify_paths(ctx->ssl_ctx))
+    if (!load_file(ctx, default_file(), 1) || !SSL_CTX_set_default_verify_dir(ctx->ssl_ctx) ||
+        !SSL_CTX_set_default_verify_store(ctx->ssl_ctx))
         status = SB_FAIL_QUEUE(err);
     pthread_rwlock_unlock(&ctx->lock);
     ERR_clear_error(); /* missing default files are no failure, yet leave their errors */
     return status;
 }
 
-/* Is there another certificate in the text? Found by looking, not by an error code that could
- * mean a damaged one just as well. */
 static int
-more_pem(BIO *memory)
+add_certs(sb_ctx *ctx, const char *data, size_t len, int pem, sb_error *err)
 {
-    static const char *const headings[] = {"-----BEGIN " PEM_STRING_X509 "-----",
-                                           "-----BEGIN " PEM_STRING_X509_OLD "-----",
-                                           "-----BEGIN " PEM_STRING_X509_TRUSTED "-----"};
-    char *data = NULL;
-    long len = BIO_get_mem_data(memory, &data), i;
-    size_t k, size;
+    int understood;
+    sb_anchors *anchors =
+        sb_anchors_of_text(pem ? SB_TEXT_PEM : SB_TEXT_DER, data, len, &understood);
+    int n = anchors != NULL ? sb_anchors_n_certs(anchors) : 0;
 
-    for (i = 0; i < len; i++) {
-        if (data[i] != '-')
-            continue;
-        for (k = 0; k < sizeof headings / sizeof headings[0]; k++) {
-            size = strlen(headings[k]);
-            if (size <= (size_t)(len - i) && memcmp(data + i, headings[k], size) == 0)
-                return 1;
-        }
-    }
-    return 0;
-}
-
-static int
-add_certs(X509_STORE *store, BIO *memory, int pem, sb_error *err)
-{
-    int loaded = 0, ok;
-    X509 *cert;
-
-    for (;;) {
-        cert = pem ? PEM_read_bio_X509(memory, NULL, NULL, NULL) : d2i_X509_bio(memory, NULL);
-        if (cert == NULL)
-            break;
-        ok = X509_STORE_add_cert(store, cert); /* a duplicate is fine */
-        X509_free(cert);
-        if (!ok)
-            return SB_FAIL_QUEUE(err);
-        loaded++;
-        if (pem ? !more_pem(memory) : BIO_pending(memory) == 0) {
-            ERR_clear_error();
-            return SB_OK;
-        }
-    }
-    if (loaded == 0)
+    if (!understood && anchors != NULL && n == 0) {
+        sb_anchors_free(anchors);
         return SB_FAIL(err, SB_BAD_ARG,
                        pem ? "no start line: cadata does not contain a certificate"
                            : "not enough data: cadata does not contain a certificate");
-    return SB_FAIL_QUEUE(err);
+    }
+    if (!understood) /* before anything can disturb it */
+        SB_FAIL_QUEUE(err);
+    if (anchors == NULL || !trust(ctx, anchors))
+        return SB_FAIL(err, SB_NO_MEMORY, "no memory");
+    return understood ? SB_OK : SB_FAILED;
 }
 
 int
 sb_ctx_add_certs(sb_ctx *ctx, const char *data, size_t len, int pem, sb_error *err)
 {
-    BIO *memory;
     int status;
 
-    ERR_clear_error();
     if (len > INT32_MAX)
         return SB_FAIL(err, SB_BAD_ARG, "Certificate data is too long.");
-    if ((memory = BIO_new_mem_buf(data, (int)len)) == NULL)
-        return SB_FAIL_QUEUE(err);
     sb_ctx_write_lock(ctx);
-    status = add_certs(SSL_CTX_get_cert_store(ctx->ssl_ctx), memory, pem, err);
+    ERR_clear_error();
+    status = add_certs(ctx, data, len, pem, err);
+    ERR_clear_error();
     pthread_rwlock_unlock(&ctx->lock);
-    BIO_free(memory);
     return status;
 }
 
@@ -113,6 +192,8 @@ sb_ctx_trust_stats(sb_ctx *ctx, int out[3])
     int i;
 
     out[0] = out[1] = out[2] = 0;
+    sb_ctx_write_lock(ctx);
+    copy_anchors(ctx);
     X509_STORE_lock(store); /* a verification may be adding to it from a directory */
     objects = X509_STORE_get0_objects(store);
     for (i = 0; i < sk_X509_OBJECT_num(objects); i++) {
@@ -126,6 +207,7 @@ sb_ctx_trust_stats(sb_ctx *ctx, int out[3])
         }
     }
     X509_STORE_unlock(store);
+    pthread_rwlock_unlock(&ctx->lock);
     ERR_clear_error();
 }
 
@@ -135,8 +217,10 @@ sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err)
     X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
     STACK_OF(X509_OBJECT) *objects;
     STACK_OF(X509) *list = sk_X509_new_null();
-    int i, ok = list != NULL, status;
+    int i, ok, status;
 
+    sb_ctx_write_lock(ctx);
+    ok = list != NULL && copy_anchors(ctx);
     X509_STORE_lock(store);
     objects = X509_STORE_get0_objects(store);
     for (i = 0; ok && i < sk_X509_OBJECT_num(objects); i++) {
@@ -147,6 +231,7 @@ sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err)
     }
     status = ok ? sb_cert_list(list, NULL, certs, n, err) : SB_FAIL(err, SB_NO_MEMORY, "no memory");
     X509_STORE_unlock(store);
+    pthread_rwlock_unlock(&ctx->lock);
     sk_X509_free(list);
     ERR_clear_error();
     return status;
