@@ -60,6 +60,8 @@ CIPHER_FIELDS: tuple[tuple[str, Callable[[str], Any]], ...] = (
     ("auth", lambda text: text or None),
 )
 
+_CIPHERS = ffi.NULL if _constants.CIPHERS is None else _constants.CIPHERS.encode()
+
 _FLEXIBLE = (PROTOCOL_TLS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER)
 _DEPRECATED_PROTOCOLS = {
     1: "PROTOCOL_SSLv3",
@@ -125,24 +127,21 @@ class _SSLContext:
 
     _c_ctx: Any
     _protocol: int
-    _c_sni: Callable[..., Any] | None
-    _c_message: Callable[..., Any] | None
-    _psk_client: Callable[..., Any] | None
-    _psk_server: Callable[..., Any] | None
-    _c_keylog: Any
+    # What hardly any context has stands here, so that making one does not set it.
+    _c_sni: Callable[..., Any] | None = None
+    _c_message: Callable[..., Any] | None = None
+    _psk_client: Callable[..., Any] | None = None
+    _psk_server: Callable[..., Any] | None = None
+    _c_keylog: Any = None
+    _c_pha = False
+    _c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
         number = _c_int(protocol)
         if number in _DEPRECATED_PROTOCOLS:
             _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 3)
         err = _errors.new_record()
-        ciphers = _constants.CIPHERS
-        pointer = lib.sb_ctx_new(
-            number,
-            ffi.NULL if ciphers is None else ciphers.encode(),
-            _constants.MINIMUM_VERSION,
-            err,
-        )
+        pointer = lib.sb_ctx_new(number, _CIPHERS, _constants.MINIMUM_VERSION, err)
         if not pointer:
             if err.code:
                 raise _errors.make(_ffi.FAILED, err)
@@ -151,17 +150,11 @@ class _SSLContext:
         # What an SSL_CTX costs, so that PyPy's collector feels it.
         self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, size=10_000)
         self._protocol = number
-        self._c_sni = self._c_message = self._psk_client = self._psk_server = None
-        self._c_check_hostname = False
-        self._c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
-        self._c_pha = False
-        self._c_keylog = None
+        self._c_check_hostname = number == PROTOCOL_TLS_CLIENT
         if not MODERN_DEFAULTS:
             lib.sb_ctx_set_options(
                 pointer, lib.sb_ctx_options(pointer) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
             )
-        if number == PROTOCOL_TLS_CLIENT:
-            _SSLContext._set_check_hostname(self, True)
         return self
 
     __reduce_ex__ = _ffi.refuse_copies

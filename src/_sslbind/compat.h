@@ -6,9 +6,11 @@
 #ifndef SB_COMPAT_H
 #define SB_COMPAT_H
 
+#include <openssl/crypto.h>
 #include <openssl/opensslv.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdlib.h>
 
 #if OPENSSL_VERSION_NUMBER < 0x30000000L
 #error "sslbind needs OpenSSL 3.0 or newer"
@@ -89,6 +91,19 @@ SSL_get0_peer_signature_name(const SSL *ssl, const char **name)
     return 0;
 }
 #endif
+
+/* The URI that SSL_CTX_set_default_verify_store() adds, where it is that of the default directory,
+ * and opened each time; NULL where the function is as cheap as it looks. What runs decides. */
+static inline const char *
+sb_default_store_uri(void)
+{
+    const char *dir;
+
+    if (OpenSSL_version_num() >= 0x30100000L)
+        return NULL;
+    dir = OPENSSL_issetugid() ? NULL : getenv(X509_get_default_cert_dir_env());
+    return dir != NULL ? dir : X509_get_default_cert_dir();
+}
 
 /* The method of a fixed version, or NULL where limits must serve in its place. */
 static inline const SSL_METHOD *

@@ -53,6 +53,7 @@ make_ssl(sb_conn *conn, const char *host)
     BIO *bio = NULL;
     int ok = 0;
 
+    sb_ctx_finish_trust(ctx);
     sb_ctx_read_lock(ctx);
     if ((ssl = SSL_new(ctx->ssl_ctx)) == NULL)
         goto done;
@@ -449,6 +450,7 @@ sb_conn_set_ctx(sb_conn *conn, sb_ctx *ctx, sb_error *err)
 
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
+    sb_ctx_finish_trust(ctx);
     ERR_clear_error();
     sb_ctx_read_lock(ctx);
     if (SSL_set_SSL_CTX(conn->ssl, ctx->ssl_ctx) == NULL)

@@ -73,7 +73,11 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
         options |= SSL_OP_NO_SSLv3;
     SSL_CTX_set_options(ssl_ctx, options);
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_NONE, NULL);
+    ctx->check_hostname = ctx->protocol == PROTOCOL_TLS_CLIENT;
+    SSL_CTX_set_verify(ssl_ctx,
+                       ctx->check_hostname ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                                           : SSL_VERIFY_NONE,
+                       NULL);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_ctx), X509_V_FLAG_TRUSTED_FIRST);
     sb_ctx_set_host_flags(ctx, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     return (ciphers == NULL || SSL_CTX_set_cipher_list(ssl_ctx, ciphers)) &&
@@ -139,6 +143,7 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
     atomic_init(&ctx->refs, 1);
     atomic_init(&ctx->generation, sb_generation());
     atomic_init(&ctx->anchors, NULL);
+    atomic_init(&ctx->default_store, NULL);
     ctx->protocol = protocol;
     ctx->keylog_fd = -1;
     ctx->ssl_ctx = make_ssl_ctx(protocol, version, min_version);
@@ -163,6 +168,7 @@ sb_ctx_free(sb_ctx *ctx)
         return;
     SSL_CTX_free(ctx->ssl_ctx);
     sb_anchors_free(atomic_load(&ctx->anchors));
+    free(atomic_load(&ctx->default_store));
     if (ctx->keylog_fd >= 0)
         close(ctx->keylog_fd);
     pthread_rwlock_destroy(&ctx->lock);

@@ -35,6 +35,7 @@ struct sb_ctx {
     SSL_CTX *ssl_ctx;
     _Atomic(sb_anchors *) anchors; /* trusted, too, although not in the store: see trust.c */
     int anchors_copied;            /* they are in the store by now */
+    _Atomic(char *) default_store; /* a URI to look up, too, once there is a connection */
     atomic_uint generation; /* of the locks: see sb_generation */
     pthread_rwlock_t lock; /* written for a change; read by what makes connections and shakes
                               hands, down to the callbacks of hooks.c */
@@ -179,8 +180,9 @@ int sb_anchors_n_crls(const sb_anchors *anchors);
 int sb_anchors_copy(const sb_anchors *anchors, X509_STORE *store);
 int sb_anchors_copy_subject(const sb_anchors *anchors, X509_STORE *store, const X509_NAME *name);
 
-/* trust.c: for a context that is being made, or freed. */
+/* trust.c: for a context that is being made; for one that gets a connection, with no lock held. */
 int sb_ctx_init_trust(sb_ctx *ctx);
+void sb_ctx_finish_trust(sb_ctx *ctx);
 
 /* bio.c: make room at once for what will be written in parts. */
 void sb_bio_reserve(sb_bio *bio, size_t len);
