@@ -60,8 +60,6 @@ CIPHER_FIELDS: tuple[tuple[str, Callable[[str], Any]], ...] = (
     ("auth", lambda text: text or None),
 )
 
-_CIPHERS = ffi.NULL if _constants.CIPHERS is None else _constants.CIPHERS.encode()
-
 _FLEXIBLE = (PROTOCOL_TLS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER)
 _DEPRECATED_PROTOCOLS = {
     1: "PROTOCOL_SSLv3",
@@ -122,6 +120,34 @@ def _check_psk_callback(callback: Any) -> None:
         raise TypeError("callback must be callable")
 
 
+class _InitialCiphers:
+    """The cipher list that contexts begin with, as C takes it.
+
+    OpenSSL follows a list of names in three quarters of the time that the rules take which stand
+    for them (15.5 against 20.5 us, of 125 for a whole context; OpenSSL 3.0). So what the rules
+    came to in the first context is spelled out for those after it.
+    """
+
+    def __init__(self, rules: str | None) -> None:
+        self.rules = ffi.NULL if rules is None else rules.encode()
+        self.spelled_out = self.rules
+        self.pending = rules is not None
+
+    def learn(self, context: _SSLContext) -> None:
+        """Take the names from a context that was made by the rules."""
+        self.pending = False
+        names = [
+            cipher["name"]
+            for cipher in _SSLContext.get_ciphers(context)
+            if cipher["protocol"] != "TLSv1.3"  # these are apart, and not touched by the list
+        ]
+        level = [self.rules.split(b":")[0]] if self.rules.startswith(b"@SECLEVEL=") else []
+        self.spelled_out = b":".join([*level, *(name.encode() for name in names)])
+
+
+_ciphers = _InitialCiphers(_constants.CIPHERS)
+
+
 class _SSLContext:
     """Settings that connections are made from. See: SSL_CTX_new(3)."""
 
@@ -141,7 +167,8 @@ class _SSLContext:
         if number in _DEPRECATED_PROTOCOLS:
             _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 3)
         err = _errors.new_record()
-        pointer = lib.sb_ctx_new(number, _CIPHERS, _constants.MINIMUM_VERSION, err)
+        ciphers = _ciphers.spelled_out if number in _FLEXIBLE else _ciphers.rules
+        pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, err)
         if not pointer:
             if err.code:
                 raise _errors.make(_ffi.FAILED, err)
@@ -151,6 +178,8 @@ class _SSLContext:
         self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, size=10_000)
         self._protocol = number
         self._c_check_hostname = number == PROTOCOL_TLS_CLIENT
+        if _ciphers.pending and number in _FLEXIBLE:
+            _ciphers.learn(self)
         if not MODERN_DEFAULTS:
             lib.sb_ctx_set_options(
                 pointer, lib.sb_ctx_options(pointer) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
