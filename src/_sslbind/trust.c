@@ -61,16 +61,37 @@ sb_ctx_init_trust(sb_ctx *ctx)
     return 1;
 }
 
+static int
+n_objects(X509_STORE *store)
+{
+    int n;
+
+    X509_STORE_lock(store); /* a verification may be adding to it */
+    n = sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
+    X509_STORE_unlock(store);
+    return n;
+}
+
 /* To be called with the lock held for writing, before anything else goes into the store. */
 static int
 copy_anchors(sb_ctx *ctx)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
     sb_anchors *anchors = atomic_load(&ctx->anchors);
+    int was_used;
 
-    if (anchors != NULL && !ctx->anchors_copied)
-        ctx->anchors_copied = sb_anchors_copy(anchors, store);
-    return anchors == NULL || ctx->anchors_copied;
+    if (anchors == NULL || ctx->anchors_copied)
+        return 1;
+    was_used = n_objects(store) > 0;
+    if (!sb_anchors_copy(anchors, store))
+        return 0;
+    if (was_used) { /* OpenSSL sorts what it looks into, so this shows in the order of listings */
+        X509_STORE_lock(store);
+        sk_X509_OBJECT_sort(X509_STORE_get0_objects(store));
+        X509_STORE_unlock(store);
+    }
+    ctx->anchors_copied = 1;
+    return 1;
 }
 
 /* Takes over the reference. */
