@@ -91,8 +91,9 @@ add_object(sb_anchors *anchors, X509 *cert, X509_CRL *crl)
 {
     X509_OBJECT *object = X509_OBJECT_new();
 
-    if (object == NULL || !(cert != NULL ? X509_OBJECT_set1_X509(object, cert)
-                                         : X509_OBJECT_set1_X509_CRL(object, crl)) ||
+    if (object == NULL ||
+        !(cert != NULL ? X509_OBJECT_set1_X509(object, cert)
+                       : X509_OBJECT_set1_X509_CRL(object, crl)) ||
         !sk_X509_OBJECT_push(anchors->objects, object)) {
         X509_OBJECT_free(object);
         return 0;
@@ -400,7 +401,7 @@ surplus(void)
     return rest;
 }
 
-/* Takes over `kept`. Returns a reference to its set, or to that of another thread that was first. */
+/* Takes over `kept`. Returns a reference to its set, or to that of a thread that was faster. */
 static sb_anchors *
 keep(struct kept *kept)
 {

@@ -106,8 +106,7 @@ trust(sb_ctx *ctx, sb_anchors *anchors)
         return 1;
     }
     if (anchors != first)
-        ok = copy_anchors(ctx) &&
-             sb_anchors_copy(anchors, SSL_CTX_get_cert_store(ctx->ssl_ctx));
+        ok = copy_anchors(ctx) && sb_anchors_copy(anchors, SSL_CTX_get_cert_store(ctx->ssl_ctx));
     sb_anchors_free(anchors);
     return ok;
 }

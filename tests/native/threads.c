@@ -26,6 +26,7 @@ enum {
     REPLY = 1024 * 1024, /* bytes the server sends meanwhile */
     PACKET = 40000, /* bytes of a send over memory */
     HANDSHAKERS = 64,
+    LOADS = 40, /* of each thread: more than there are sets that are kept */
     PATIENCE = 60, /* seconds, for every operation */
 };
 
@@ -678,6 +679,54 @@ two_buffers(void)
     sb_ctx_free(server_ctx);
 }
 
+/* ---------------------------------------------------------------- contexts with the same trust */
+
+/* Sets that all threads share, sets that push others out, files and texts that are none. */
+static void *
+load_trust(void *arg)
+{
+    char path[512], text[8192];
+    FILE *file = fopen(in_directory("ca.pem", path), "r");
+    size_t len, newlines;
+    sb_error err;
+    int out[3];
+
+    (void)arg;
+    REQUIRE(file != NULL, NULL);
+    len = fread(text, 1, sizeof text / 2, file);
+    fclose(file);
+    memset(text + len, '\n', sizeof text - len);
+    for (newlines = 0; newlines < LOADS; newlines++) {
+        sb_ctx *ctx = sb_ctx_new(newlines & 1 ? 17 : 16, "DEFAULT", TLS1_2_VERSION, &err);
+
+        REQUIRE(ctx != NULL, &err);
+        REQUIRE(sb_ctx_load_default_verify(ctx, &err) == SB_OK, &err);
+        REQUIRE(sb_ctx_add_certs(ctx, text, len + newlines, 1, &err) == SB_OK, &err);
+        REQUIRE(sb_ctx_load_verify(ctx, path, NULL, &err) == SB_OK, &err);
+        REQUIRE(sb_ctx_load_verify(ctx, directory, directory, &err) != SB_OK, &err);
+        REQUIRE(sb_ctx_add_certs(ctx, text, len - 60, 1, &err) != SB_OK, &err);
+        REQUIRE(sb_ctx_add_certs(ctx, text, len, 0, &err) == SB_BAD_ARG, &err);
+        if (newlines % 3 == 0) {
+            sb_ctx_trust_stats(ctx, out);
+            REQUIRE(out[0] >= 2 && out[1] == 0, NULL);
+        }
+        sb_ctx_free(ctx);
+    }
+    return NULL;
+}
+
+static void
+same_trust(void)
+{
+    pthread_t threads[4];
+    size_t i;
+
+    for (i = 0; i < 4; i++)
+        threads[i] = start(load_trust, NULL);
+    for (i = 0; i < 4; i++)
+        finish(threads[i]);
+}
+
 /* ---------------------------------------------------------------- what stands for Python */
 
 int
@@ -752,6 +801,8 @@ main(int argc, char **argv)
         printf("round %d: two buffers\n", round);
         one_context();
         printf("round %d: one context\n", round);
+        same_trust();
+        printf("round %d: the same trust\n", round);
         fflush(stdout);
     }
     return 0;
