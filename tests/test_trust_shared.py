@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 import ssl
+import subprocess
 import sys
 import threading
 import warnings
@@ -225,6 +226,9 @@ def test_a_name_that_two_have(mod, tmp_path, pki, bundle):
     third.load_verify_locations(cadata=new.der)
     third.load_verify_locations(str(path))
     assert trusts(mod, third, pki, new_leaf) and trusts(mod, third, pki, old_leaf)
+    path.write_bytes(old.pem + Path(bundle).read_bytes() + new.pem)
+    fourth = client(mod, str(path))
+    assert trusts(mod, fourth, pki, new_leaf) and trusts(mod, fourth, pki, old_leaf)
 
 
 # --- All ways in which OpenSSL looks for a certificate -------------------------------------------
@@ -421,14 +425,13 @@ def test_a_pipe(mod, pki, tmp_path):
 # --- The system's trust --------------------------------------------------------------------------
 
 
-def hashed(pki, folder: Path, source: str) -> Path:
+def hashed(pki, folder: Path, source: str, data: bytes | None = None) -> Path:
     """Put an authority into a folder under its hash (openssl-rehash(1)); return its path."""
     folder.mkdir(exist_ok=True)
-    run = __import__("subprocess").run
     command = ["openssl", "x509", "-hash", "-noout", "-in", source]
-    name = run(command, capture_output=True, text=True, check=True).stdout.strip()
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     path = folder / f"{name}.0"
-    path.write_bytes(Path(source).read_bytes())
+    path.write_bytes(Path(source).read_bytes() if data is None else data)
     return path
 
 
@@ -495,6 +498,27 @@ def test_folders_are_each_contexts_own(mod, pki, bundle, tmp_path, monkeypatch):
     hashed(pki, tmp_path / "hashed", pki.other_ca)
     assert trusts(mod, second, pki, pki.unknown)
     assert counts(second)[0] == SIZE + 2
+
+
+@pytest.mark.skipif(
+    sslbind.OPENSSL_VERSION != ssl.OPENSSL_VERSION, reason="OpenSSL 3.0 finds what 3.4 does not"
+)
+def test_a_folder_of_other_forms(pki, bundle, tmp_path, monkeypatch):
+    """Where OpenSSL finds certificates in DER, too, sslbind does; and where not, it does not."""
+    hashed(pki, tmp_path / "hashed", pki.other_ca, pki.other_ca_der)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "hashed"))
+    monkeypatch.setenv("SSL_CERT_FILE", bundle)
+    told = []
+    for mod in (sslbind, ssl):
+        told.append((default(mod, pki), default(mod, pki)))
+        context = mod.create_default_context()
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+        told[-1] += (trusts(mod, context, pki, pki.unknown), counts(context))
+        context.load_default_certs()
+        told[-1] += (trusts(mod, context, pki, pki.unknown), counts(context))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "hashed"))
+    assert told[0] == told[1]
+    assert told[0][0] == told[0][1]
 
 
 def test_a_folder_before_a_file(mod, pki, tmp_path):
