@@ -8,6 +8,7 @@ that is left.
 from __future__ import annotations
 
 import _socket
+import operator
 import threading
 import weakref
 from collections import deque
@@ -222,16 +223,35 @@ class _SSLSocket:
         lib.sb_conn_close(self._c_conn, end, not REFCOUNTED)
 
     def sendfile(self, fd: int, offset: int, size: int, flags: int = 0, /) -> int:
-        """Send part of a file through kernel TLS, which this connection does not use."""
-        raise NotImplementedError("kernel TLS is not in use on this connection")
+        """Let the kernel encrypt and send up to `size` bytes of a file, from `offset` on.
+
+        Waits until the socket takes some, and returns how many it took: 0 at the file's end.
+        Raises: SSLError: the kernel does not encrypt on this connection; OSError: it cannot
+                send this file, or not on this connection; TimeoutError, SSLWantWriteError;
+                NotImplementedError: this OpenSSL was built without kernel TLS.
+        See: SSL_sendfile(3).
+        """
+        fd, offset, size, flags = map(operator.index, (fd, offset, size, flags))
+        if size < 0:
+            raise ValueError("Cannot convert negative int")
+        sent: int = -1
+        try:
+            sent = lib.sb_conn_sendfile(self._c_conn, fd, offset, size, flags, self._timeout())
+            if sent < 0 or self._hooks.pending is not None:
+                call = lib.sb_conn_sendfile
+                sent = self._go_on(sent, "write", call, fd, offset, size, flags)
+            return sent
+        finally:
+            if sent < 0:  # as in _write_with_length()
+                lib.sb_conn_stop_writing(self._c_conn)
 
     def uses_ktls_for_send(self) -> bool:
         """Does the kernel encrypt? BIO_get_ktls_send(3)."""
-        return False
+        return bool(lib.sb_conn_uses_ktls(self._c_conn, True))
 
     def uses_ktls_for_recv(self) -> bool:
         """Does the kernel decrypt? BIO_get_ktls_recv(3)."""
-        return False
+        return bool(lib.sb_conn_uses_ktls(self._c_conn, False))
 
     # ------------------------------------------------------------ what was agreed
 

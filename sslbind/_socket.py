@@ -382,19 +382,19 @@ class SSLSocket(SocketBase):
             raise ValueError("non-blocking sockets are not supported")
         try:
             fileno = file.fileno()
-            left = os.fstat(fileno).st_size - offset
+            size = os.fstat(fileno).st_size
         except (AttributeError, OSError, io.UnsupportedOperation) as exc:
             raise _GiveupOnSSLSendfile(exc) from exc
-        if count is not None:
-            left = min(left, count)
+        if not size:
+            raise _GiveupOnSSLSendfile("empty, or a file that has no size before it is read")
         total = 0
         try:
-            while total < left:
-                chunk = min(left - total, _SENDFILE_CHUNK)
+            while count is None or total < count:
+                chunk = _SENDFILE_CHUNK if count is None else min(count - total, _SENDFILE_CHUNK)
                 try:
                     sent = sslobj.sendfile(fileno, offset + total, chunk)
-                except (NotImplementedError, OSError) as exc:
-                    if total or isinstance(exc, (SSLError, TimeoutError, socket.timeout)):
+                except OSError as exc:
+                    if total or isinstance(exc, (TimeoutError, socket.timeout)):
                         raise
                     raise _GiveupOnSSLSendfile(exc) from exc
                 if not sent:

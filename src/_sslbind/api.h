@@ -279,7 +279,7 @@ void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */
  * operation is running. */
 void sb_conn_close(sb_conn *conn, int end, int release);
 
-/* The four operations. timeout: seconds; 0 never waits, negative waits without limit. They wait
+/* The operations. timeout: seconds; 0 never waits, negative waits without limit. They wait
  * in poll(2) and hold no lock meanwhile. They return SB_OK or a count, SB_WANT_READ or
  * SB_WANT_WRITE, or minus the address of an error record for sb_error_free(): so a call that
  * succeeds needs to bring none along. */
@@ -292,6 +292,12 @@ long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout);
  * left, or given up with sb_conn_stop_writing(). */
 long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout);
 void sb_conn_stop_writing(sb_conn *conn);
+/* Let the kernel send up to size bytes of a file, as soon as the socket takes some; returns how
+ * many it took, 0 at the end of the file. SB_INTERRUPTED: as with sb_conn_write(). SB_FAILED: the
+ * kernel does not encrypt on this connection; SB_UNSUPPORTED: nor can it with this OpenSSL.
+ * SSL_sendfile(3) */
+long long sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t size, int flags,
+                           double timeout);
 /* Send close_notify and wait for the peer's. SSL_shutdown(3) */
 long long sb_conn_shutdown(sb_conn *conn, double timeout);
 void sb_error_free(sb_error *err);
@@ -308,6 +314,7 @@ const char *sb_conn_compression(sb_conn *conn); /* NULL: none; static */
 int sb_conn_alpn(sb_conn *conn, char out[256]);
 int sb_conn_npn(sb_conn *conn, char out[256]);
 int sb_conn_session_reused(sb_conn *conn);
+int sb_conn_uses_ktls(sb_conn *conn, int sending); /* BIO_get_ktls_send(3) */
 
 /* Three items (name, protocol, bits) a suite that both ends offered; SB_BAD_ARG: unknown. */
 int sb_conn_shared_ciphers(sb_conn *conn, sb_block *out, sb_error *err);

@@ -65,6 +65,12 @@
 #define SB_HAVE_PSK 1
 #endif
 
+#ifdef OPENSSL_NO_KTLS
+#define SB_HAVE_KTLS 0
+#else
+#define SB_HAVE_KTLS 1
+#endif
+
 #if !SB_HAVE_GROUP_NAME
 static inline const char *
 SSL_get0_group_name(SSL *ssl)

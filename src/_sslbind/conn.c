@@ -44,6 +44,23 @@ set_post_handshake_auth(SSL *ssl, int server_side)
         SSL_set_verify(ssl, mode | SSL_VERIFY_POST_HANDSHAKE, NULL);
 }
 
+/* The connection's own way of moving records, or the one that can leave them to the kernel. */
+static BIO *
+make_transport(sb_conn *conn, const SSL *ssl)
+{
+    BIO *bio;
+
+    if (SB_HAVE_KTLS && conn->fd >= 0 && SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS)
+        bio = sb_ktls_transport(conn);
+    else
+        bio = BIO_new(sb_transport_method());
+    if (bio == NULL)
+        return NULL;
+    BIO_set_data(bio, conn);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
 /* An SSL with the context's settings of this moment, on the transport. */
 static SSL *
 make_ssl(sb_conn *conn, const char *host)
@@ -69,10 +86,8 @@ make_ssl(sb_conn *conn, const char *host)
         set_post_handshake_auth(ssl, conn->is_server);
     if (host != NULL && !set_host(ssl, host, ctx->check_hostname, ctx->host_flags))
         goto done;
-    if ((bio = BIO_new(sb_transport_method())) == NULL)
+    if ((bio = make_transport(conn, ssl)) == NULL)
         goto done;
-    BIO_set_data(bio, conn);
-    BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     if (conn->is_server)
         SSL_set_accept_state(ssl);
@@ -290,6 +305,19 @@ sb_conn_npn(sb_conn *conn, char out[256])
     (void)out;
 #endif
     return n;
+}
+
+int
+sb_conn_uses_ktls(sb_conn *conn, int sending)
+{
+    sb_error ignored;
+    int uses;
+
+    if (sb_conn_enter(conn, &ignored) != SB_OK)
+        return 0;
+    uses = sending ? conn->kernel_encrypts : conn->kernel_decrypts;
+    sb_conn_leave(conn);
+    return uses;
 }
 
 int

@@ -98,7 +98,7 @@ struct sb_conn {
     size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
     size_t room;      /* bytes of the user's buffer that are left */
 
-    char *unsent; /* ciphertext that the transport has not taken */
+    char *unsent; /* records that the transport has not taken */
     size_t unsent_pos;
     size_t unsent_len;
     size_t unsent_cap;
@@ -106,6 +106,11 @@ struct sb_conn {
     int writing;    /* some thread is in a write, maybe waiting: */
     pthread_t writer;
     size_t written; /* bytes of the user's buffer that are encrypted, until all are sent */
+
+    BIO *kernel;         /* below the transport, with OP_ENABLE_KTLS; ktls.c has the theory */
+    int kernel_encrypts; /* what is sent is plaintext for the kernel */
+    int kernel_decrypts;
+    int kernel_was_told; /* the type of the next record, which is no data */
 
     int io_errno;      /* of the last failing system call, 0: none */
     int at_eof;        /* the transport has ended */
@@ -199,9 +204,17 @@ void sb_ctx_write_lock(sb_ctx *ctx);
 /* io.c */
 void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
+int sb_transport_read(BIO *bio, char *buf, int len);
+int sb_transport_write(BIO *bio, const char *buf, int len);
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);
+
+/* ktls.c: a transport that can leave its records to the kernel; NULL: no memory. */
+BIO *sb_ktls_transport(sb_conn *conn);
+/* One try; how many bytes were sent, 0 at the file's end, or a status. SSL_sendfile(3) */
+long long sb_ktls_sendfile(sb_conn *conn, int file, long long offset, size_t size, int flags,
+                           sb_error *err);
 
 /* conn.c: keep the connection's context from changing; callbacks into Python let it go. */
 void sb_conn_hold_ctx(sb_conn *conn);

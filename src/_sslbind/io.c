@@ -18,7 +18,7 @@
  * kernel that it does not deliver: a program that waits in select(2) must not wait while data,
  * or the peer's close_notify, lies in here, and what follows close_notify is not ours at all.
  * OpenSSL asks for the five bytes of a header and then for just the body (it does without
- * read-ahead, SSL_CTX_set_read_ahead(3)), so transport_read() always knows where it is. As long
+ * read-ahead, SSL_CTX_set_read_ahead(3)), so sb_transport_read() always knows where it is. As long
  * as nothing has been delivered, OpenSSL gets whatever it asks for. After that the next header
  * is only peeked at, and the record is begun, header and body in one system call, only if it is
  * data, has arrived whole and fits (may_begin_record()). Its outer type tells what it is; in
@@ -175,6 +175,8 @@ may_begin_record(sb_conn *conn)
 {
     size_t body, extra = 16; /* the least that TLS 1.2 adds: a tag, or a nonce and half a tag */
 
+    if (conn->kernel_decrypts) /* it shows no headers */
+        return 0;
     if (!peek_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         return 0;
     body = body_length(conn->header);
@@ -232,8 +234,8 @@ read_body(sb_conn *conn, char *buf, size_t len)
     return n;
 }
 
-static int
-transport_read(BIO *bio, char *buf, int len)
+int
+sb_transport_read(BIO *bio, char *buf, int len)
 {
     sb_conn *conn = BIO_get_data(bio);
     int n;
@@ -312,8 +314,8 @@ keep_unsent(sb_conn *conn, const char *buf, size_t len)
     return 1;
 }
 
-static int
-transport_write(BIO *bio, const char *buf, int len)
+int
+sb_transport_write(BIO *bio, const char *buf, int len)
 {
     sb_conn *conn = BIO_get_data(bio);
     int n = 0;
@@ -355,7 +357,7 @@ transport_ctrl(BIO *bio, int command, long number, void *pointer)
     (void)number;
     (void)pointer;
     switch (command) {
-    case BIO_CTRL_FLUSH: /* nothing waits here: see transport_write() */
+    case BIO_CTRL_FLUSH: /* nothing waits here: see sb_transport_write() */
         return 1;
     case BIO_CTRL_EOF:
         return conn->at_eof;
@@ -372,8 +374,8 @@ make_method(void)
 {
     if ((method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sslbind")) == NULL)
         return;
-    BIO_meth_set_read(method, transport_read);
-    BIO_meth_set_write(method, transport_write);
+    BIO_meth_set_read(method, sb_transport_read);
+    BIO_meth_set_write(method, sb_transport_write);
     BIO_meth_set_ctrl(method, transport_ctrl);
 }
 
@@ -602,14 +604,20 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 static void
 drop_tickets(sb_conn *conn)
 {
-    char sink[4096];
+    char sink[4096], type[64]; /* without room for a type, ktls.c's kernel gives data only */
+    struct iovec part = {sink, sizeof sink};
+    struct msghdr message = {0};
     int i;
 
     if (conn->fd < 0 || conn->is_server || conn->has_read || conn->ssl == NULL ||
         !SSL_is_init_finished(conn->ssl) || SSL_version(conn->ssl) != TLS1_3_VERSION)
         return;
-    for (i = 0; i < 4 && recv(conn->fd, sink, sizeof sink, MSG_DONTWAIT) > 0; i++)
-        continue;
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = type;
+    message.msg_controllen = sizeof type;
+    for (i = 0; i < 4 && recvmsg(conn->fd, &message, MSG_DONTWAIT) > 0; i++)
+        message.msg_controllen = sizeof type;
 }
 
 /* A thread in poll(2) must be out of it before the descriptor's number can be used again, and
@@ -649,7 +657,7 @@ sb_error_free(sb_error *err)
         free(err);
 }
 
-/* The four operations bring their status home as one number: see api.h. */
+/* The operations bring their status home as one number: see api.h. */
 static long long
 result(int status, size_t count, const sb_error *err)
 {
@@ -762,6 +770,20 @@ is_own_write(const sb_conn *conn)
     return conn->writing && pthread_equal(conn->writer, pthread_self());
 }
 
+/* One thread at a time. Returns SB_OK, or BUSY. */
+static int
+claim_writing(sb_conn *conn, int *is_writer, sb_error *err)
+{
+    if (conn->writing && !*is_writer) {
+        if (!is_own_write(conn))
+            return BUSY;
+        return SB_FAIL(err, SB_BAD_ARG, "a signal handler cannot write while a write goes on");
+    }
+    conn->writing = *is_writer = 1;
+    conn->writer = pthread_self();
+    return SB_OK;
+}
+
 /* Batch after batch; a single record needs no collecting. */
 static int
 write_step(sb_conn *conn, void *arg, sb_error *err)
@@ -770,13 +792,8 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     size_t n, left;
     int ret;
 
-    if (conn->writing && !args->is_writer) {
-        if (!is_own_write(conn))
-            return BUSY;
-        return SB_FAIL(err, SB_BAD_ARG, "a signal handler cannot write while a write goes on");
-    }
-    conn->writing = args->is_writer = 1;
-    conn->writer = pthread_self();
+    if ((ret = claim_writing(conn, &args->is_writer, err)) != SB_OK)
+        return ret;
     if (!flush(conn))
         return blocked(conn, err);
     if (args->len < conn->written) {
@@ -806,6 +823,18 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     return SB_OK;
 }
 
+/* Is a call that was interrupted the writer? It may have been waiting for its turn. */
+static int
+still_writing(sb_conn *conn)
+{
+    int is_writer;
+
+    sb_conn_lock(conn);
+    is_writer = is_own_write(conn);
+    pthread_mutex_unlock(&conn->lock);
+    return is_writer;
+}
+
 long long
 sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout)
 {
@@ -813,15 +842,53 @@ sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout)
     sb_error err;
     int status;
 
-    if (is_resumed(timeout)) { /* it may have been interrupted while it waited for its turn */
-        sb_conn_lock(conn);
-        args.is_writer = is_own_write(conn);
-        pthread_mutex_unlock(&conn->lock);
-    }
+    if (is_resumed(timeout))
+        args.is_writer = still_writing(conn);
     status = run(conn, write_step, &args, timeout, &err);
     if (status != SB_INTERRUPTED && args.is_writer)
         sb_conn_stop_writing(conn);
     return result(status, len, &err);
+}
+
+typedef struct sendfile_args {
+    int file;
+    long long offset;
+    size_t size;
+    int flags;
+    long long sent;
+    int is_writer;
+} sendfile_args;
+
+static int
+sendfile_step(sb_conn *conn, void *arg, sb_error *err)
+{
+    sendfile_args *args = arg;
+    int status;
+
+    if ((status = claim_writing(conn, &args->is_writer, err)) != SB_OK)
+        return status;
+    if (conn->kernel_encrypts && SSL_in_init(conn->ssl) &&
+        (status = handshake_step(conn, NULL, err)) != SB_OK)
+        return status;
+    if (!flush(conn))
+        return blocked(conn, err);
+    args->sent = sb_ktls_sendfile(conn, args->file, args->offset, args->size, args->flags, err);
+    return args->sent < 0 ? (int)args->sent : SB_OK;
+}
+
+long long
+sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t size, int flags, double timeout)
+{
+    sendfile_args args = {file, offset, size, flags, 0, 0};
+    sb_error err;
+    int status;
+
+    if (is_resumed(timeout))
+        args.is_writer = still_writing(conn);
+    status = run(conn, sendfile_step, &args, timeout, &err);
+    if (status != SB_INTERRUPTED && args.is_writer)
+        sb_conn_stop_writing(conn);
+    return result(status, (size_t)args.sent, &err);
 }
 
 void
