@@ -110,6 +110,7 @@ struct sb_conn {
     BIO *kernel;         /* below the transport, with OP_ENABLE_KTLS; ktls.c has the theory */
     int kernel_encrypts; /* what is sent is plaintext for the kernel */
     int kernel_decrypts;
+    int kernel_mark;     /* how many bytes must wait to be reported: SO_RCVLOWAT, socket(7) */
     int kernel_was_told; /* the type of the next record, which is no data */
 
     int io_errno;      /* of the last failing system call, 0: none */

@@ -26,6 +26,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #if SB_HAVE_KTLS
@@ -54,12 +56,10 @@ is_again(int failure)
     return failure == EAGAIN || failure == EWOULDBLOCK || failure == EINTR;
 }
 
-/* The result of a call of the socket BIO, as io.c keeps it. Returns 1: try again later. The
- * record layer reads errno as well: the kernel says there what is wrong with a record. */
+/* The result of a call of the socket BIO, as io.c keeps it. Returns 1: try again later. */
 static int
 outcome(sb_conn *conn, int n, int failure)
 {
-    errno = failure;
     if (n > 0)
         conn->moved = 1;
     else if (n == 0)
@@ -80,11 +80,21 @@ refuse_closed(sb_conn *conn)
     return conn->closed;
 }
 
+/* To poll(2) a record's beginning is something to read, which recvmsg(2) then does not give. So
+ * after each such try it has to wait for more than there is; a whole record is reported anyway. */
+static void
+set_mark(sb_conn *conn, int bytes)
+{
+    if (bytes != conn->kernel_mark &&
+        setsockopt(conn->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes) == 0)
+        conn->kernel_mark = bytes;
+}
+
 static int
 kernel_read(BIO *bio, char *buf, int len)
 {
     sb_conn *conn = BIO_get_data(bio);
-    int n, flags, failure;
+    int n, flags, failure, waiting = 0;
 
     if (!conn->kernel_decrypts)
         return sb_transport_read(bio, buf, len);
@@ -95,8 +105,12 @@ kernel_read(BIO *bio, char *buf, int len)
     n = BIO_read(conn->kernel, buf, len);
     failure = errno;
     end_moment(conn->fd, flags);
-    if (outcome(conn, n, failure))
+    if (outcome(conn, n, failure)) {
         BIO_set_retry_read(bio);
+        (void)ioctl(conn->fd, FIONREAD, &waiting);
+    }
+    set_mark(conn, waiting + 1);
+    errno = failure; /* the record layer learns from it what is wrong with a record */
     return n;
 }
 
@@ -186,6 +200,7 @@ sb_ktls_transport(sb_conn *conn)
         BIO_free(bio);
         return NULL;
     }
+    conn->kernel_mark = 1;
     return BIO_push(bio, conn->kernel);
 }
 
