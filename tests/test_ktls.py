@@ -188,7 +188,9 @@ def test_unix_sockets(both, version):
 
 
 @in_kernel
-@pytest.mark.parametrize("ciphers", ("ECDHE+AESCCM8", "ECDHE+CHACHA20", "ECDHE-ECDSA-AES256-SHA384"))
+@pytest.mark.parametrize(
+    "ciphers", ("ECDHE+AESCCM8", "ECDHE+CHACHA20", "ECDHE-ECDSA-AES256-SHA384")
+)
 def test_other_ciphers(pki, link, ciphers):
     """Where the kernel, or OpenSSL for it, lacks a cipher, the process works."""
     ends = [make(sslbind, pki, "TLSv1_2") for make in (client_context, server_context)]
