@@ -10,6 +10,8 @@ Errors:      SSLError and its subclasses: the interpreter's own classes
 Functions:   get_server_certificate, get_default_verify_paths, cert_time_to_seconds,
              DER_cert_to_PEM_cert, PEM_cert_to_DER_cert, RAND_bytes, get_sigalgs, ...
 Python 2.7:  wrap_socket, match_hostname, RAND_egd, sslwrap_simple, ...
+Programs:    install, uninstall, InstallWarning: for all that a process imports as `ssl`. Not in
+             `__all__`, since `ssl` has no such names.
 """
 
 # ruff: noqa: F401  (private names are re-exported: other libraries reach for them)
@@ -50,6 +52,9 @@ from ._enums import (
     _TLSContentType,
     _TLSMessageType,
 )
+from ._install import InstallWarning as InstallWarning
+from ._install import install as install
+from ._install import uninstall as uninstall
 from ._legacy import (
     CertificateError,
     RAND_egd,
