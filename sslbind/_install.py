@@ -238,7 +238,7 @@ class _Switch:
             if name in self._unpatched:
                 setattr(self._target, name, self._unpatched[name])
             else:
-                delattr(self._target, name)
+                vars(self._target).pop(name, None)
         self._changes.undo()
         stdlib = self._old["ssl"]
         if stdlib is None:
@@ -264,7 +264,7 @@ class _Switch:
             )
         if complaints:
             text = f"sslbind.install(): {'. And '.join(complaints)}. Install sslbind first."
-            warnings.warn(text, InstallWarning, stacklevel=3)
+            warnings.warn(text, InstallWarning, stacklevel=4)
 
     def _move(self, patcher: Patcher) -> bool:
         """Build a patcher's modules anew on the new `ssl`; return whether it patched the old."""

@@ -1,7 +1,8 @@
 """The command line: arguments and exit statuses. Each command is a module of its own.
 
 Exit statuses: 0 success; 1 the peer or the verification failed; 2 bad arguments, an
-unreadable file or a missing extra; 130 interrupted. Errors are one line on stderr.
+unreadable file or a missing extra; 130 interrupted. Errors are one line on stderr. A program
+that `run` runs has its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sslbind._version import __version__
-from sslbind.cli import connect, demo, info
+from sslbind.cli import connect, demo, info, run
 from sslbind.cli.report import Failure, one_line, reason
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -26,6 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.run is None:
         parser.print_help()
         return 0
+    try:
+        # A program's exceptions, streams and status are its own affair.
+        status: int = args.run(args) if args.command == "run" else _guarded(args)
+        return status
+    except Failure as failure:
+        sys.stdout.flush()
+        print(f"sslbind {args.command}: {failure}", file=sys.stderr)
+        return failure.status
+
+
+def _guarded(args: argparse.Namespace) -> int:
+    """Run a command of ours, whose errors are for its user to read."""
     # A certificate may name anything: what the terminal cannot show is escaped, not fatal.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -34,10 +47,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except Failure as failure:
-        sys.stdout.flush()
-        print(f"sslbind {args.command}: {failure}", file=sys.stderr)
-        return failure.status
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -65,6 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sslbind {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (demo, connect, info):
+    for module in (demo, connect, run, info):
         module.add_parser(commands)
     return parser
