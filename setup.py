@@ -1,4 +1,4 @@
-"""The part of the build that pyproject.toml cannot say: the extension and its wheel's tag."""
+"""What pyproject.toml cannot say: the extension, its wheel's tag, and the switch for programs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from build_ffi import NO_HEADERS
@@ -43,11 +44,32 @@ class BuildExt(build_ext):
         super().build_extension(ext)
 
 
+# Every Python that starts runs this line, so it does next to nothing unless it is asked to.
+SWITCH = (
+    "import os, sys; os.environ.get('SSLBIND_INSTALL') and not sys.flags.ignore_environment"
+    " and __import__('sslbind._install')._install.install_by_environment()\n"
+)
+
+
+class BuildPy(build_py):
+    """Lay the switch for programs that cannot be edited beside the package.
+
+    `site` looks for .pth files in the folder that packages are installed into. An editable
+    install has no such folder, and so no switch.
+    """
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            Path(self.build_lib).mkdir(parents=True, exist_ok=True)
+            Path(self.build_lib, "sslbind.pth").write_text(SWITCH)
+
+
 # One wheel serves every CPython from 3.9 on, except free-threaded ones, which have no stable ABI.
 abi3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setup(
     cffi_modules=["build_ffi.py:ffibuilder"],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
     options={"bdist_wheel": {"py_limited_api": "cp39"}} if abi3 else {},
 )

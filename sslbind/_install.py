@@ -154,7 +154,8 @@ def install_by_environment() -> None:
             stacklevel=2,
         )
         return
-    install(place)
+    if not _installations:  # site may read a .pth file twice
+        install(place)
 
 
 def _switch_to(place: str) -> _Switch:
