@@ -46,7 +46,8 @@ class BuildExt(build_ext):
 
 # Every Python that starts runs this line, so it does next to nothing unless it is asked to.
 SWITCH = (
-    "import os, sys; os.environ.get('SSLBIND_INSTALL') and not sys.flags.ignore_environment"
+    "import os, sys; os.environ.get('SSLBIND_INSTALL', '0') not in ('', '0')"
+    " and not sys.flags.ignore_environment"
     " and __import__('sslbind._install')._install.install_by_environment()\n"
 )
 

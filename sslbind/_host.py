@@ -18,7 +18,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["SocketBase", "host_asn1", "host_context"]
+__all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context"]
 
 
 def _stdlib() -> ModuleType | None:
@@ -34,17 +34,26 @@ def _stdlib() -> ModuleType | None:
 
 
 def _own_class(name: str) -> type[Any] | None:
-    """Return the stdlib's class `name`, or None if missing or replaced (gevent, truststore)."""
-    found = getattr(_stdlib(), name, None)
-    if isinstance(found, type) and found.__module__ == "ssl":
-        return found
+    """Return the stdlib's class `name`, or None; eventlet and others replace it by a subclass."""
+    for cls in getattr(getattr(_stdlib(), name, None), "__mro__", ()):
+        if cls.__module__ == "ssl" and cls.__name__ == name:
+            return cls  # type: ignore[no-any-return]
     return None
+
+
+def _plain_class() -> type[socket.socket]:
+    """Return the interpreter's socket class, also when eventlet has put its own in its place."""
+    for cls in getattr(_own_class("SSLSocket"), "__mro__", ()):
+        if cls.__module__ == "socket":
+            return cls  # type: ignore[no-any-return]
+    return socket.socket
 
 
 host_context: type[Any] | None = _own_class("SSLContext")
 host_asn1: type[Any] | None = _own_class("_ASN1Object")
 
 if TYPE_CHECKING:
-    SocketBase = socket.socket
+    SocketBase = PlainSocket = socket.socket
 else:
-    SocketBase = _own_class("SSLSocket") or socket.socket
+    PlainSocket = _plain_class()
+    SocketBase = _own_class("SSLSocket") or PlainSocket

@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from . import _ssl
-from ._patchers import PATCHERS, Patcher
+from ._patchers import PATCHERS, Patcher, plain_sockets
 
 __all__ = ["InstallWarning", "Installation", "install", "install_by_environment", "uninstall"]
 
@@ -57,6 +57,8 @@ _SETTINGS = {
 
 _lock = threading.RLock()
 _installations: list[Installation] = []
+# Modules of patchers upon what was installed at a place: modules imported then still use them.
+_built: dict[tuple[str, Patcher], dict[str, ModuleType]] = {}
 
 
 class InstallWarning(RuntimeWarning):
@@ -126,7 +128,7 @@ def uninstall() -> None:
 
     Every module gets back what `install` exchanged in it. Modules that were first imported in
     between keep what they imported, which goes on working. Patches that gevent, eventlet or
-    truststore made in between are made again in the stdlib's `ssl`.
+    truststore made in between are made in the stdlib's `ssl` too.
 
     Raises: RuntimeError: sslbind is not installed.
     """
@@ -216,11 +218,12 @@ class _Switch:
         self._old: dict[str, Any] = {name: sys.modules.get(name) for name in ("ssl", "_ssl")}
         self._new = {"ssl": _target(place), "_ssl": _ssl}
         self._target = self._new["ssl"]
-        self._unpatched = dict(vars(self._target))
         # Modules that have a new version, by the identity of the old one.
         self._exchanged = {
             id(old): self._new[name] for name, old in self._old.items() if old is not None
         }
+        # Functions and classes of patchers likewise, which only their own package may hold.
+        self._exchanged_within: dict[int, tuple[str, Any]] = {}
         self._held: dict[str, list[str]] = {}
 
     def make(self) -> None:
@@ -233,19 +236,16 @@ class _Switch:
 
     def undo(self) -> None:
         """Put back all that `make` exchanged, and move what patched `ssl` in between."""
-        loaded = {patcher: patcher.loaded() for patcher in PATCHERS}
-        patching = [patcher for patcher in PATCHERS if patcher.is_in(self._target)]
-        for name in {name for patcher in patching for name in patcher.names()}:
-            if name in self._unpatched:
-                setattr(self._target, name, self._unpatched[name])
-            else:
-                vars(self._target).pop(name, None)
-        self._changes.undo()
         stdlib = self._old["ssl"]
-        if stdlib is None:
+        loaded = [patcher for patcher in PATCHERS if patcher.loaded() is not None]
+        patching = [patcher for patcher in loaded if patcher.is_in(self._target)]
+        for patcher in loaded:
+            _built[self.place, patcher] = patcher.family()
+        self._changes.undo()
+        if stdlib in (None, self._target):
             return
-        for patcher, module in loaded.items():
-            if module is not None and patcher.loaded() is module:
+        for patcher in loaded:
+            if patcher.loaded() is _built[self.place, patcher][patcher.module]:
                 patcher.import_again()  # it was first imported in between
             if patcher in patching:
                 patcher.patch(stdlib)
@@ -274,13 +274,18 @@ class _Switch:
         patched = patcher.is_in(self._old["ssl"])
         old = patcher.family()
         parent, _, leaf = patcher.module.rpartition(".")
-        patcher.import_again()
+        patcher.import_again(_built.get((self.place, patcher)))
         for name, module in old.items():
             self._changes.note(sys.modules, name, module)
             if name in sys.modules:
                 self._exchanged[id(module)] = sys.modules[name]
         if parent:
             self._changes.note(vars(sys.modules[parent]), leaf, old[patcher.module])
+        for name in patcher.names():
+            value = vars(old[patcher.module]).get(name)
+            if value is not None:
+                new = getattr(patcher.loaded(), name)
+                self._exchanged_within[id(value)] = (patcher.package, new)
         if patched:
             patcher.patch(self._target)
         return patched
@@ -290,8 +295,11 @@ class _Switch:
         hers = _Belongings(self._old["ssl"], self.place)
         for name, namespace in _namespaces():
             for attr, value in list(namespace.items()):
+                package, new = self._exchanged_within.get(id(value), ("", None))
                 if id(value) in self._exchanged:
                     self._changes.set(namespace, attr, self._exchanged[id(value)])
+                elif package and name.partition(".")[0] == package:
+                    self._changes.set(namespace, attr, new)
                 elif hers.include(value):
                     self._held.setdefault(name, []).append(attr)
 
@@ -322,7 +330,7 @@ def _overridden(stdlib: ModuleType | None, carried: list[Patcher]) -> list[str]:
     """Return the attributes that some program has replaced in `ssl`, other than by `carried`."""
     if stdlib is None or stdlib is _front():
         return []
-    known = {patcher.module.partition(".")[0] for patcher in carried}
+    known = {patcher.package for patcher in carried}
     found = []
     for name, given in _SETTINGS.items():
         value = getattr(stdlib, name, None)
@@ -368,7 +376,8 @@ def _import_upon_back() -> ModuleType:
     kept = {name: sys.modules.pop(name) for name in ("ssl", "_ssl") if name in sys.modules}
     sys.modules["_ssl"] = _ssl
     try:
-        module = importlib.import_module("ssl")
+        with plain_sockets():
+            module = importlib.import_module("ssl")
     finally:
         for name in ("ssl", "_ssl"):
             sys.modules.pop(name, None)

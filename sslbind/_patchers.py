@@ -8,12 +8,30 @@ they have to be imported once more, since their classes cannot change their base
 from __future__ import annotations
 
 import importlib
+import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import NamedTuple
 
-__all__ = ["PATCHERS", "Patcher"]
+from ._host import PlainSocket
+
+__all__ = ["PATCHERS", "Patcher", "plain_sockets"]
+
+
+@contextmanager
+def plain_sockets() -> Iterator[None]:
+    """Have the interpreter's class as `socket.socket`, for modules that derive theirs from it.
+
+    What eventlet puts there is no socket, and has to be out of the way again for such an import.
+    """
+    patched = socket.socket
+    vars(socket)["socket"] = PlainSocket
+    try:
+        yield
+    finally:
+        vars(socket)["socket"] = patched
 
 
 class Patcher(NamedTuple):
@@ -21,6 +39,11 @@ class Patcher(NamedTuple):
 
     module: str
     mark: str
+
+    @property
+    def package(self) -> str:
+        """The name of the library."""
+        return self.module.partition(".")[0]
 
     def loaded(self) -> ModuleType | None:
         """Return the module as it is now, or None if nobody has imported it."""
@@ -49,19 +72,25 @@ class Patcher(NamedTuple):
                 return [name for name in names if getattr(module, name, None) is not None]
         return [self.mark]
 
-    def import_again(self) -> None:
+    def import_again(self, made: dict[str, ModuleType] | None = None) -> None:
         """Import the module and its submodules afresh, on what is `ssl` now.
 
+        Args:   made: what an earlier import on the same `ssl` gave, to be used again.
         Raises: what the import raises; the old modules are back in `sys.modules` then.
         """
         old = self.family()
         for name in old:
             del sys.modules[name]
         try:
-            importlib.import_module(self.module)
+            sys.modules.update(made or {})
+            with plain_sockets():
+                module = importlib.import_module(self.module)
         except BaseException:
             sys.modules.update(old)
             raise
+        parent, _, leaf = self.module.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], leaf, module)
 
     def patch(self, target: ModuleType) -> None:
         """Do to `target` what the library's own patching does to `ssl`."""

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from . import _ssl
 from ._enums import CHANNEL_BINDING_TYPES
-from ._host import SocketBase
+from ._host import PlainSocket, SocketBase
 from ._object import _check_sslobject_params, _der_list, _sslcopydoc, _warn_npn
 from ._ssl import SSLEOFError, SSLError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SSLSocket"]
 
-_plain = socket.socket
+_plain = PlainSocket
 
 
 # sendfile(2) takes at most 0x7ffff000 bytes; the stdlib asks for 1 GiB at a time (bpo-38319).

@@ -1,0 +1,65 @@
+"""`sslbind.install()` beside eventlet's monkey-patching, whichever comes first."""
+
+from __future__ import annotations
+
+import pytest
+from scripts import run_script
+
+pytest.importorskip("eventlet", reason="eventlet is not installed")
+
+# Steps of a program; the exchange needs both ends to give way to each other in one thread.
+SCRIPT = """
+import sys, warnings
+
+order, place, ca, chain = sys.argv[1:]
+def patch():
+    import eventlet
+    eventlet.monkey_patch()
+def install():
+    import sslbind
+    warnings.simplefilter("error", sslbind.InstallWarning)
+    sslbind.install(place)
+def libraries():
+    import switched
+for step in order.split():
+    globals()[step]()
+
+import eventlet, eventlet.green.ssl, switched, sslbind
+def start(function):
+    job = eventlet.spawn(function)
+    return job.wait
+
+def check(now, then):
+    # Whose TLS it is: of what imports ssl now, and of libraries that did before.
+    import ssl
+    green = eventlet.green.ssl
+    assert (ssl.SSLSocket, ssl.SSLContext) == (green.SSLSocket, green.SSLContext)
+    with eventlet.Timeout(switched.DEADLINE):
+        assert switched.sockets(ca, chain, start) == {now}
+        for program in (switched.web, switched.mail):
+            found = program(ca, chain)
+            assert found <= {now, then} and then in found, (program, found)
+
+# What was imported in between keeps what it got.
+kept = order.index("libraries") > order.index("install")
+check(True, True)
+sslbind.uninstall()
+check(False, kept)
+with sslbind.install(place):
+    check(True, True)
+check(False, kept)
+print("done")
+"""
+
+ORDERS = (
+    "patch libraries install",
+    "patch install libraries",
+    "install patch libraries",
+)
+
+
+@pytest.mark.parametrize("place", ("front", "back"))
+@pytest.mark.parametrize("order", ORDERS)
+def test_eventlet(pki, order, place):
+    """Greenlets give way to each other over sslbind, and over the stdlib's ssl when it is back."""
+    assert run_script(SCRIPT, order, place, pki.ca, pki.server.both) == "done\n"
