@@ -57,7 +57,7 @@ _SETTINGS = {
 
 _lock = threading.RLock()
 _installations: list[Installation] = []
-# Modules of patchers upon what was installed at a place: modules imported then still use them.
+# Patchers' modules upon what was installed at a place. Names taken then belong to these still.
 _built: dict[tuple[str, Patcher], dict[str, ModuleType]] = {}
 
 
@@ -126,9 +126,10 @@ def install(place: str = "front") -> Installation:
 def uninstall() -> None:
     """Undo the latest `install` that is in effect; with the first of them, `ssl` is back.
 
-    Every module gets back what `install` exchanged in it. Modules that were first imported in
-    between keep what they imported, which goes on working. Patches that gevent, eventlet or
-    truststore made in between are made in the stdlib's `ssl` too.
+    Every module gets back what `install` exchanged in it, and modules that were imported in
+    between get the stdlib's `ssl` for what they imported as such; only a global called `sslbind`
+    is left alone. Names that they took from `ssl` stay sslbind's, which go on working. Patches
+    that gevent, eventlet or truststore made in between are made in the stdlib's `ssl` too.
 
     Raises: RuntimeError: sslbind is not installed.
     """
@@ -224,6 +225,8 @@ class _Switch:
         }
         # Functions and classes of patchers likewise, which only their own package may hold.
         self._exchanged_within: dict[int, tuple[str, Any]] = {}
+        # Globals that held our modules before, which are nobody's business.
+        self._held_before: set[tuple[int, str]] = set()
         self._held: dict[str, list[str]] = {}
 
     def make(self) -> None:
@@ -249,6 +252,23 @@ class _Switch:
                 patcher.import_again()  # it was first imported in between
             if patcher in patching:
                 patcher.patch(stdlib)
+        self._give_back(loaded)
+
+    def _give_back(self, loaded: list[Patcher]) -> None:
+        """Exchange what modules that were imported in between hold, too.
+
+        Else asyncio, for one, would go on with our MemoryBIO and be given the stdlib's contexts.
+        """
+        back = {id(new): sys.modules.get(name, _ABSENT) for name, new in self._new.items()}
+        for patcher in loaded:
+            for name, module in _built[self.place, patcher].items():
+                back[id(module)] = sys.modules.get(name, _ABSENT)
+        for _, namespace in _namespaces():
+            for attr, value in list(namespace.items()):
+                old = back.get(id(value), _ABSENT)
+                mine = attr == __package__ or (id(namespace), attr) in self._held_before
+                if old is not _ABSENT and not mine:
+                    namespace[attr] = old
 
     def warn(self) -> None:
         """Warn once of everything that goes on with the old `ssl`, if there is any."""
@@ -300,6 +320,8 @@ class _Switch:
                     self._changes.set(namespace, attr, self._exchanged[id(value)])
                 elif package and name.partition(".")[0] == package:
                     self._changes.set(namespace, attr, new)
+                elif value is self._target or value is _ssl:
+                    self._held_before.add((id(namespace), attr))
                 elif hers.include(value):
                     self._held.setdefault(name, []).append(attr)
 
