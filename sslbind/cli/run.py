@@ -91,9 +91,7 @@ class _Program(NamedTuple):
         main.__spec__ = self.spec
         main.__loader__ = self.loader
         main.__package__ = self.spec.parent if self.spec else None
-        vars(main).update(
-            __builtins__=builtins, __cached__=self.spec.cached if self.spec else None
-        )
+        vars(main).update(__builtins__=builtins, __cached__=self.spec.cached if self.spec else None)
         if self.file is not None:
             main.__file__ = self.file
         sys.modules["__main__"] = main
