@@ -53,7 +53,8 @@ host_context: type[Any] | None = _own_class("SSLContext")
 host_asn1: type[Any] | None = _own_class("_ASN1Object")
 
 if TYPE_CHECKING:
-    SocketBase = PlainSocket = socket.socket
+    PlainSocket = socket.socket
+    SocketBase = socket.socket
 else:
     PlainSocket = _plain_class()
     SocketBase = _own_class("SSLSocket") or PlainSocket

@@ -20,7 +20,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -389,13 +389,15 @@ def _target(place: str) -> ModuleType:
     return _front() if place == "front" else _import_upon_back()
 
 
-@lru_cache(maxsize=None)  # classes are the same when it is installed again
+@cache  # classes are the same when it is installed again
 def _import_upon_back() -> ModuleType:
     """Return Lib/ssl.py, imported once more, with our `_ssl` below it.
 
     Raises: ImportError: what was found as `ssl` does not use `_ssl`.
     """
-    kept = {name: sys.modules.pop(name) for name in ("ssl", "_ssl") if name in sys.modules}
+    kept: dict[str, ModuleType] = {
+        name: sys.modules.pop(name) for name in ("ssl", "_ssl") if name in sys.modules
+    }
     sys.modules["_ssl"] = _ssl
     try:
         with plain_sockets():

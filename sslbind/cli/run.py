@@ -101,15 +101,15 @@ class _Program(NamedTuple):
 def _script(command: list[str]) -> _Program:
     """Read a file, directory or zip archive as ``python SCRIPT`` does, and set argv and path."""
     path = command[0]
+    file = os.path.abspath(path)
     sys.argv[:] = command
     if not os.path.isfile(path) or zipfile.is_zipfile(path):
-        _put_first(path, always=True)
-        spec = PathFinder.find_spec("__main__", [path])
+        _put_first(file, always=True)
+        spec = PathFinder.find_spec("__main__", [file])
         if spec is None:
             kind = "find '__main__' module in" if os.path.exists(path) else "open file"
             raise Failure(f"can't {kind} {path!r}", _USAGE)
         return _from_spec(spec)
-    file = os.path.abspath(path)
     try:
         with io.open_code(file) as opened:
             source = opened.read()
@@ -175,7 +175,8 @@ def _hide_our_frames() -> None:
     ) -> Any:
         while trace is not None and trace.tb_frame.f_code is not run.__code__:
             trace = trace.tb_next
-        trace = trace and trace.tb_next
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
         return hook(kind, error.with_traceback(trace), trace)
 
     sys.excepthook = without_ours

@@ -1,4 +1,4 @@
-"""`sslbind.install()` beside truststore's injection, whichever comes first, and urllib3's copies."""
+"""`sslbind.install()` beside truststore's injection, whichever comes first."""
 
 from __future__ import annotations
 
