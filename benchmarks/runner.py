@@ -111,11 +111,12 @@ def warm_up(worker: Worker, row: Row, effort: Effort) -> int:
     if row.batch is not None:
         worker.batch(row.batch)
         return row.batch
+    seconds = min(effort.warm_up, 0.1) if worker.side == BARE else effort.warm_up
     begin, count = time.monotonic(), 1
     while True:
         cost, _units = worker.batch(count)
         enough = cost >= effort.batch_seconds
-        if enough and time.monotonic() - begin >= effort.warm_up:
+        if enough and time.monotonic() - begin >= seconds:
             return max(1, round(count * effort.batch_seconds / cost))
         if not enough:
             count *= 2

@@ -67,10 +67,14 @@ def openssl_flags() -> list[str]:
     return ["-lssl", "-lcrypto"]
 
 
+def compiler() -> list[str]:
+    """Return the command of the C compiler."""
+    return shlex.split(os.environ.get("CC", "cc"))
+
+
 def build(output: str, *sources: str) -> None:
-    """Compile C sources. Raises: subprocess.CalledProcessError; OSError without a compiler."""
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    command = [*compiler, "-O2", "-o", output, *sources, *openssl_flags(), "-lpthread"]
+    """Compile C sources (and options). Raises: CalledProcessError; OSError without a compiler."""
+    command = [*compiler(), "-O2", "-o", output, *sources, *openssl_flags(), "-lpthread"]
     subprocess.run(command, check=True)
 
 
