@@ -121,7 +121,13 @@ static pair *current;
 static void
 write_some(long long len)
 {
-    REQUIRE(sb_conn_write(current->near, data, (size_t)len, 0, PATIENCE, &err) == len);
+    REQUIRE(sb_conn_write(current->near, data, (size_t)len, PATIENCE) == len);
+}
+
+static long long
+read_once(size_t cap, double timeout)
+{
+    return sb_conn_read(current->far, got, cap, timeout);
 }
 
 static void
@@ -130,7 +136,7 @@ read_some(long long len, size_t cap)
     long long left, n;
 
     for (left = len; left > 0; left -= n)
-        REQUIRE((n = sb_conn_read(current->far, got, cap, PATIENCE, &err)) > 0);
+        REQUIRE((n = read_once(cap, PATIENCE)) > 0);
 }
 
 static void
@@ -184,13 +190,13 @@ read_256k_by_16k(void)
 static void
 read_nothing(void)
 {
-    REQUIRE(sb_conn_read(current->far, got, sizeof got, 0, &err) == SB_WANT_READ);
+    REQUIRE(read_once(sizeof got, 0) == SB_WANT_READ);
 }
 
 static void
 take_all(void)
 {
-    while (sb_conn_read(current->far, got, sizeof got, 0, &err) > 0)
+    while (read_once(sizeof got, 0) > 0)
         ;
 }
 

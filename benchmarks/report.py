@@ -109,7 +109,7 @@ def document(results: Sequence[Result], facts: dict[str, Any], command: str, cha
     reached = [verdict(BY_KEY[result.key], result, facts) for result in results]
     parts = [
         f"# {heading(facts)}",
-        f"Made by `{command}`.",
+        f"Made by `{command}` at commit {facts['commit']}.",
         "Ratio: cost with the stdlib's ssl / cost with sslbind, the median of interleaved rounds; "
         "more than 1 means that sslbind needs less. Costs are medians, of processor time unless "
         "the row says elapsed or memory. [What the rows mean](../README.md#the-rows).",
@@ -135,17 +135,20 @@ def draw(results: Sequence[Result], facts: dict[str, Any], path: Path) -> bool:
 
     shown = [result for result in results if result.ratios("ssl")][::-1]
     figure, axes = pyplot.subplots(figsize=(9, 1.6 + 0.28 * len(shown)), layout="constrained")
+    lowest, highest = [1.0], [1.0]
     for place, result in enumerate(shown):
         row = BY_KEY[result.key]
         low, middle, high = quartiles(result.ratios("ssl"))
         wanted = target_of(row, facts)
         color = "#2a9d6f" if middle >= wanted else "#d08a2e" if middle >= 1 else "#c0443c"
+        lowest.append(low)
+        highest += [high, wanted]
         axes.barh(place, middle - 1, left=1, height=0.7, color=color)
         axes.plot([low, high], [place, place], color="#333333", linewidth=1)
         axes.plot([wanted, wanted], [place - 0.4, place + 0.4], color="#1f4e79", linewidth=2)
         axes.annotate(
             number(middle),
-            (max(high, middle, 1), place),
+            (max(high, 1, wanted if wanted < 1.6 * max(high, 1) else 0), place),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -153,7 +156,10 @@ def draw(results: Sequence[Result], facts: dict[str, Any], path: Path) -> bool:
         )
     axes.set_yticks(range(len(shown)), [BY_KEY[result.key].name for result in shown], fontsize=8)
     axes.set_xscale("log")
+    axes.set_xlim(min(0.5, 0.9 * min(lowest)), 1.6 * max(highest))
+    axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.axvline(1, color="#333333", linewidth=0.8)
     axes.margins(y=0.01)
     axes.set_xlabel(

@@ -111,13 +111,14 @@ def warm_up(worker: Worker, row: Row, effort: Effort) -> int:
     if row.batch is not None:
         worker.batch(row.batch)
         return row.batch
+    wanted = effort.batch_seconds * row.stretch
     seconds = min(effort.warm_up, 0.1) if worker.side == BARE else effort.warm_up
     begin, count = time.monotonic(), 1
     while True:
         cost, _units = worker.batch(count)
-        enough = cost >= effort.batch_seconds
+        enough = cost >= wanted
         if enough and time.monotonic() - begin >= seconds:
-            return max(1, round(count * effort.batch_seconds / cost))
+            return max(1, round(count * wanted / cost))
         if not enough:
             count *= 2
 
@@ -171,7 +172,22 @@ def describe(python: str) -> dict[str, Any]:
     if answer.returncode:
         raise SystemExit(f"{python}: {answer.stderr.strip().splitlines()[-1]}")
     facts: dict[str, Any] = json.loads(answer.stdout)
+    facts["commit"] = commit()
     return facts
+
+
+def commit() -> str:
+    """Return the commit that is measured, "unknown" outside of a clone."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        return answer.stdout.strip()
+    return "unknown"
 
 
 def select(words: Sequence[str]) -> list[Row]:

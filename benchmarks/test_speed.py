@@ -14,9 +14,7 @@ import time
 import pytest
 
 from . import scene, sides, workloads
-from .workloads import ROWS, Row
-
-NAMES = tuple(sides.SIDES)
+from .workloads import ROWS, Job, Row
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +24,22 @@ def stage():
         yield made
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
-def test_row(benchmark, stage, row: Row, name: str) -> None:
-    benchmark.group = row.name
+@pytest.fixture
+def job(stage, row: Row, name: str):
+    """The row's job on that side."""
     try:
-        job = row.prepare(sides.make(name, stage))
+        made = row.prepare(sides.make(name, stage))
     except sides.Unsupported as exc:
         pytest.skip(f"{name}: {exc}")
+    yield made
+    if made.close is not None:
+        made.close()
+
+
+@pytest.mark.parametrize("name", sides.SIDES)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+def test_row(benchmark, job: Job, row: Row, name: str) -> None:
+    benchmark.group = row.name
     if row.clock is not time.thread_time:
         cost, units = benchmark.pedantic(workloads.measure, args=(row, job, row.batch or 1))
         benchmark.extra_info["cost"] = cost / units
