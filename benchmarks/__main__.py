@@ -26,7 +26,13 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sides", default=",".join(runner.SIDES), help="default: %(default)s")
     parser.add_argument("--out", metavar="NAME", help="write NAME.md, .png and .json")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md, too")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.sides = args.sides.split(",")
+    if not set(args.sides) <= set(runner.SIDES):
+        parser.error(f"the sides are {', '.join(runner.SIDES)}")
+    if args.readme and not args.out:
+        parser.error("--readme shows the chart of --out")
+    return args
 
 
 def write(
@@ -34,8 +40,9 @@ def write(
 ) -> None:
     """Write the files of a run, and README's part of it."""
     base.parent.mkdir(parents=True, exist_ok=True)
-    raw = {"facts": facts, "command": command, "results": [asdict(one) for one in results]}
-    base.with_name(base.name + ".json").write_text(json.dumps(raw, indent=1) + "\n")
+    raw = [{"command": command, **facts}, *(asdict(one) for one in results)]
+    lines = ",\n".join(json.dumps(one) for one in raw)
+    base.with_name(base.name + ".json").write_text(f"[{lines}]\n")
     picture = base.with_name(base.name + ".png")
     chart = picture.name if report.draw(results, facts, picture) else ""
     if not chart:
@@ -61,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(report.heading(facts))
     with scene.make() as stage:
         for row in rows:
-            result = runner.measure_row(row, args.sides.split(","), stage, args.python, effort)
+            result = runner.measure_row(row, args.sides, stage, args.python, effort)
             results.append(result)
             print(report.line(row, result, facts), flush=True)
     if args.out:

@@ -140,7 +140,7 @@ def measure_row(
         for _ in range(effort.rounds if row.batch is None else min(effort.rounds, 5)):
             for worker in workers:
                 cost, units = worker.batch(counts[worker.side])
-                result.costs.setdefault(worker.side, []).append(cost / units)
+                result.costs.setdefault(worker.side, []).append(float(f"{cost / units:.4g}"))
             workers.reverse()
     return result
 

@@ -73,9 +73,12 @@ def compiler() -> list[str]:
 
 
 def build(output: str, *sources: str) -> None:
-    """Compile C sources (and options). Raises: CalledProcessError; OSError without a compiler."""
+    """Compile C sources (options may stand among them). Raises: SystemExit: it cannot."""
     command = [*compiler(), "-O2", "-o", output, *sources, *openssl_flags(), "-lpthread"]
-    subprocess.run(command, check=True)
+    try:
+        subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as exc:
+        raise SystemExit(f"needs a C compiler and OpenSSL's headers: {exc}") from exc
 
 
 @contextlib.contextmanager
