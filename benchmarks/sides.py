@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import socket
 import threading
-from typing import Any
+from typing import Any, Callable
 
 from .scene import HOST, Scene
 
@@ -61,6 +61,11 @@ class Side:
 
     def need_ssl_interface(self) -> None:
         """Refuse rows that stand on ssl's own interface: this side has it."""
+
+    def forgetter(self) -> Callable[[], None]:
+        """Return what drops all that is remembered of certificates: sslbind keeps their dicts."""
+        known = importlib.import_module("sslbind._certs")._known if self.name == "sslbind" else {}
+        return known.clear
 
     # ------------------------------------------------------------ contexts
 

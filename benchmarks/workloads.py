@@ -136,6 +136,17 @@ def peer_certificate(side: Side) -> Job:
     return Job(near.getpeercert, keep=far)
 
 
+def new_peer_certificate(side: Side) -> Job:
+    job = peer_certificate(side)
+    getpeercert, forget = job.run, side.forgetter()
+
+    def run() -> None:
+        forget()
+        getpeercert()
+
+    return Job(run, keep=job)
+
+
 def ca_certificates(side: Side) -> Job:
     side.need_ssl_interface()
     context = side.default_context()
@@ -479,6 +490,7 @@ ROWS = (
     Row("handshake", "full handshake, both ends, memory", handshake),
     Row("resumed", "resumed handshake, both ends, memory", resumed),
     Row("getpeercert", "getpeercert()", peer_certificate),
+    Row("getpeercert_new", "getpeercert(), certificate not met before", new_peer_certificate),
     Row("get_ca_certs", "get_ca_certs()", ca_certificates),
     Row(
         "import",
