@@ -104,6 +104,18 @@ def heading(facts: dict[str, Any]) -> str:
     return text
 
 
+def rival(facts: dict[str, Any]) -> list[str]:
+    """Return what must be known of pyOpenSSL's column, a paragraph at most."""
+    if "pyopenssl" not in facts:
+        return []
+    return [f"pyOpenSSL runs on an OpenSSL of its own: {facts['pyopenssl']}."]
+
+
+def picture(chart: str) -> list[str]:
+    """Return the chart's paragraph, or none."""
+    return [f"![The ratios as a chart]({chart})"] if chart else []
+
+
 def document(results: Sequence[Result], facts: dict[str, Any], command: str, chart: str) -> str:
     """Return the Markdown file of a run."""
     reached = [verdict(BY_KEY[result.key], result, facts) for result in results]
@@ -117,10 +129,7 @@ def document(results: Sequence[Result], facts: dict[str, Any], command: str, cha
         f"{reached.count('yes')} of {len(results)} rows reach their target"
         f" ({reached.count('within spread')} more within their spread).",
     ]
-    if "pyopenssl" in facts:
-        parts.append(f"pyOpenSSL runs on an OpenSSL of its own: {facts['pyopenssl']}.")
-    if chart:
-        parts.append(f"![The ratios as a chart]({chart})")
+    parts += [*rival(facts), *picture(chart)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -180,9 +189,7 @@ def into_readme(
     _old, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{readme} has no {BEGIN} and {END}")
-    parts = [f"{heading(facts)}:", table(results, facts)]
-    if chart:
-        parts.append(f"![The ratios as a chart]({chart})")
+    parts = [f"{heading(facts)}:", table(results, facts), *rival(facts), *picture(chart)]
     parts.append(f"```sh\n{command}\n```")
     new = "\n\n".join(parts)
     readme.write_text(f"{before}{BEGIN}\n\n{new}\n\n{END}{after}", encoding="utf-8")
