@@ -16,7 +16,7 @@ import warnings
 
 import pytest
 from links import DEADLINE, Peer, raw_pair
-from outcome import ORACLE, PYPY, outcome
+from outcomes import ORACLE, PYPY, outcome
 from pki import HOST
 from scripts import run_script
 

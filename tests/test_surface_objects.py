@@ -14,7 +14,7 @@ import warnings
 
 import pytest
 from links import client_context, raw_pair, shaken_pair
-from outcome import ORACLE, PYPY, outcome
+from outcomes import ORACLE, PYPY, outcome
 from pki import HOST
 from scripts import run_script
 

@@ -21,7 +21,7 @@ from links import (
     shake_memory,
     shaken_pair,
 )
-from outcome import outcome
+from outcomes import outcome
 from pki import HOST, utc
 
 import sslbind

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from links import Peer, memory_pair, new_context, server_context, shake_memory
-from outcome import ORACLE, PYPY, outcome
+from outcomes import ORACLE, PYPY, outcome
 from pki import HOST, Leaf, key_pem, utc
 from scripts import run_script
 

@@ -11,7 +11,7 @@ import inspect
 import ssl
 
 import pytest
-from outcome import ORACLE, PYPY
+from outcomes import ORACLE, PYPY
 from signatures import faults, of_function, of_text
 
 import sslbind
