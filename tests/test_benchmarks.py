@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import instructions, report, runner, workloads
+from benchmarks import instructions, report, runner, scene, workloads
 from benchmarks.runner import BARE, Result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,6 +160,22 @@ def test_rows_are_chosen_by_words():
     assert len(runner.select([])) == len(workloads.ROWS)
     with pytest.raises(SystemExit, match="no row"):
         runner.select(["nonsense"])
+
+
+@needs_compiler
+def test_the_driver_of_instructions_fits_the_package(tmp_path):
+    """It compiles against today's functions, where valgrind's header is."""
+    probe = tmp_path / "probe.c"
+    probe.write_text("#include <valgrind/callgrind.h>\n", encoding="ascii")
+    if subprocess.run(["cc", "-fsyntax-only", probe], capture_output=True).returncode:
+        pytest.skip("no header of valgrind's here")
+    flags = [f"-I{instructions.PACKAGE}", *scene.openssl_flags()]
+    done = subprocess.run(
+        ["cc", "-fsyntax-only", "-Wall", "-Werror", *flags, instructions.DRIVER],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_instructions_are_the_package_s_own():
