@@ -8,8 +8,8 @@ that is left.
 from __future__ import annotations
 
 import _socket
+import _thread
 import operator
-import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -451,30 +451,37 @@ class _Pump:
     what is left at the end of TLS is given back.
     """
 
+    __slots__ = ("incoming", "length", "order", "outgoing", "own_in", "own_out")
+
     def __init__(self, incoming: Any, outgoing: Any) -> None:
         self.incoming = incoming
         self.outgoing = outgoing
         self.own_in = MemoryBIO()
         self.own_out = MemoryBIO()
-        self.order = threading.Lock()
+        self.order = _thread.allocate_lock()
+        self.length = ffi.new("size_t *")
 
     def fill(self) -> bool:
         """Take over what came in; return whether there was anything."""
+        incoming, own = self.incoming, self.own_in
         with self.order:
-            data = self.incoming.read()
-            if data:
-                self.own_in.write(data)
-            ended = self.incoming.eof and not self.own_in._ended
+            data = incoming.read()
+            if data and lib.sb_bio_write(own._c_bio, data, len(data)) != _ffi.OK:
+                raise MemoryError
+            ended = incoming.eof and not own._ended
             if ended:
-                self.own_in.write_eof()
+                own.write_eof()
         return bool(data) or ended
 
     def drain(self) -> None:
         """Hand over what is to go out."""
         with self.order:
-            data = self.own_out.read()
-            if data:
-                self.outgoing.write(data)
+            memory = lib.sb_bio_take(self.own_out._c_bio, self.length)
+            if memory:
+                try:
+                    self.outgoing.write(ffi.buffer(memory, self.length[0]))
+                finally:
+                    lib.sb_free(memory)
 
     def give_back(self) -> None:
         """Return what came behind the peer's close_notify, unless the end was marked already."""
@@ -501,19 +508,23 @@ class _PumpedConnection(_SSLSocket):
 
     def read(self, size: int, buffer: Any = None, /) -> Any:
         """Read, from what has come in by now."""
-        self._pump.fill()
+        pump = self._pump
+        incoming = pump.incoming
+        if incoming.pending or incoming.eof:
+            pump.fill()
         try:
-            return super().read(size, buffer)
+            return _read(self, size, buffer)
         finally:
-            self._pump.drain()
+            if _pending(pump.own_out._c_bio):  # as after a key update
+                pump.drain()
 
     def _write_with_length(self, data: Any, size: int) -> int:
         try:
-            return super()._write_with_length(data, size)
+            return _write_with_length(self, data, size)
         except _errors.SSLWantReadError:
             if not self._pump.fill():
                 raise
-            return super()._write_with_length(data, size)
+            return _write_with_length(self, data, size)
         finally:
             self._pump.drain()
 
@@ -523,6 +534,13 @@ class _PumpedConnection(_SSLSocket):
         uvloop reads on while this or the other module's buffer is not at 0.
         """
         return super().pending() + self._pump.own_in.pending
+
+
+_read, _write_with_length, _pending = (
+    _SSLSocket.read,
+    _SSLSocket._write_with_length,
+    lib.sb_bio_pending,
+)
 
 
 def _hostname(value: str | bytes) -> bytes:

@@ -260,6 +260,8 @@ void sb_bio_free(sb_bio *bio);
 int sb_bio_write(sb_bio *bio, const char *buf, size_t len);
 /* Take up to cap bytes; returns how many. */
 long long sb_bio_read(sb_bio *bio, char *buf, size_t cap);
+/* Take all of it with its memory, which is for sb_free(); NULL if it is empty. */
+char *sb_bio_take(sb_bio *bio, size_t *len);
 size_t sb_bio_pending(sb_bio *bio);
 void sb_bio_write_eof(sb_bio *bio);
 int sb_bio_eof(sb_bio *bio); /* 1: empty, and nothing will come any more */

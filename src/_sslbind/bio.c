@@ -132,6 +132,24 @@ sb_bio_read(sb_bio *bio, char *buf, size_t cap)
     return (long long)n;
 }
 
+char *
+sb_bio_take(sb_bio *bio, size_t *len)
+{
+    char *memory = NULL;
+
+    lock(bio);
+    *len = bio->end - bio->start;
+    if (*len > 0) {
+        memory = bio->buf;
+        if (bio->start > 0)
+            memmove(memory, memory + bio->start, *len);
+        bio->buf = NULL;
+        bio->start = bio->end = bio->cap = 0;
+    }
+    pthread_mutex_unlock(&bio->lock);
+    return memory;
+}
+
 size_t
 sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len)
 {
