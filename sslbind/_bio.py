@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, NoReturn
 
 from . import _errors, _ffi
 from ._ffi import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 class MemoryBIO:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import marshal
 import warnings
-from typing import Any, cast
 
 from . import _errors, _ffi
 from ._constants import ENCODING_DER, ENCODING_PEM
 from ._ffi import ffi, lib
 
-Info = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
+    Info = dict[str, Any]
 
 # What has been read of certificates lately, by their DER form: a program meets few of them, and
 # each many times. The values of such a dict cannot change, so a shallow copy is one's own.
@@ -35,7 +37,8 @@ def load_info(block: Any) -> Info:
         if len(_known) >= _KNOWN_MAX:
             _known.clear()
         _known[der] = info.copy()
-    return cast("Info", info)
+    own: Info = info
+    return own
 
 
 def _warn(unknown: tuple[int, ...]) -> None:

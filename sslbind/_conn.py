@@ -10,9 +10,8 @@ from __future__ import annotations
 import _socket
 import _thread
 import operator
-import weakref
+from _weakref import ref
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
@@ -22,7 +21,11 @@ from ._ffi import INTERRUPTED, PLAIN, REFCOUNTED, WANT_READ, ZERO_RETURN, ffi, l
 from ._hooks import Hooks
 from ._session import SSLSession
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    _Scratch = tuple[Any, Any]  # a buffer, and the view that it is copied out by
     from ._ctx import _SSLContext
 
 # read(n) decrypts into memory that is used again, and copies out what came: a fresh buffer of n
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 # one from the pool, which no other thread nor a signal's handler can then use meanwhile; one
 # that an exception keeps from being put back is made anew.
 _SMALL, _LARGE = 16 * 1024, 256 * 1024
-_Scratch = tuple[Any, Any]  # a buffer, and the view that it is copied out by
 _small_pool: deque[_Scratch] = deque()
 _large_pool: deque[_Scratch] = deque()
 
@@ -66,8 +68,8 @@ class _SSLSocket:
     _context: _SSLContext
     _server_hostname: str | None
     _hooks: Hooks
-    _sock: weakref.ref[_socket.socket] | None
-    _owner: weakref.ref[Any] | None
+    _sock: ref[_socket.socket] | None
+    _owner: ref[Any] | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _SSLSocket:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
@@ -172,7 +174,8 @@ class _SSLSocket:
 
         Args: result: of ``call(connection, *args, timeout)``; doing: its name in messages.
         """
-        status, err = result, cast("Any", None)
+        status = result
+        err: Any = None
         while result <= -PLAIN:
             status, err = _ffi.unpack(result)
             if status != INTERRUPTED:
@@ -428,7 +431,7 @@ class _SSLSocket:
 
     @owner.setter
     def owner(self, value: Any) -> None:
-        self._owner = None if value is None else weakref.ref(value)
+        self._owner = None if value is None else ref(value)
 
     __reduce_ex__ = _ffi.refuse_copies
 
@@ -610,7 +613,7 @@ def make_connection(
 
 
 NULL = ffi.NULL
-_new_object, _weak, _gc, _conn_free = object.__new__, weakref.ref, ffi.gc, lib.sb_conn_free
+_new_object, _weak, _gc, _conn_free = object.__new__, ref, ffi.gc, lib.sb_conn_free
 
 
 def _descriptor(sock: Any) -> int:

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from . import _ssl
 from ._enums import (
@@ -43,8 +42,10 @@ else:
         raise NotImplementedError("certificate stores exist only on Windows")
 
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from typing import Any, Callable, Optional, Union
 
     from ._ssl import MemoryBIO, SSLSession
 
@@ -149,7 +150,8 @@ class SSLContext(_Base):
                     stacklevel=2,
                 )
             protocol = PROTOCOL_TLS
-        return cast("SSLContext", _SSLContext.__new__(cls, protocol))
+        self: Any = _SSLContext.__new__(cls, protocol)
+        return self  # type: ignore[no-any-return]
 
     @property
     def __class__(self) -> type[Any]:

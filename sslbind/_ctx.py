@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Callable
 
 from . import _constants, _errors, _ffi
 from ._bio import as_view
@@ -27,7 +26,10 @@ from ._constants import (
 from ._ffi import ffi, lib
 from ._hooks import PasswordHooks
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable
+
     from ._session import SSLSession
 
 #: The figures of session_stats(), in the order of sb_ctx_session_stats().

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import calendar
 import os
 import socket
 import sys
 import time
+from collections import namedtuple
 from socket import create_connection
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _ssl
 from ._enums import (
@@ -28,7 +27,10 @@ if sys.platform == "win32":
     # These read Windows' stores, not OpenSSL's; the interpreter's own do it well.
     from _ssl import enum_certificates, enum_crls
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._context import SSLContext
 
 __all__ = [
@@ -185,18 +187,18 @@ def _https_verify_certificates(enable: bool = True) -> None:
     )
 
 
-class DefaultVerifyPaths(NamedTuple):
+class DefaultVerifyPaths(
+    namedtuple(
+        "DefaultVerifyPaths",
+        "cafile capath openssl_cafile_env openssl_cafile openssl_capath_env openssl_capath",
+    )
+):
     """Where trusted certificates are looked for; None for a place that does not exist.
 
     See: X509_get_default_cert_file(3); `get_default_verify_paths` returns one.
     """
 
-    cafile: str | None
-    capath: str | None
-    openssl_cafile_env: str
-    openssl_cafile: str
-    openssl_capath_env: str
-    openssl_capath: str
+    __slots__ = ()
 
 
 def get_default_verify_paths() -> DefaultVerifyPaths:
@@ -232,9 +234,9 @@ def cert_time_to_seconds(cert_time: str) -> int:
         raise ValueError(f'time data {cert_time!r} does not match format "%b{rest}"') from None
     # strptime() knows month names only in the current locale, hence the month apart.
     when = time.strptime(cert_time[3:], rest)
-    return calendar.timegm(
-        (when.tm_year, month, when.tm_mday, when.tm_hour, when.tm_min, when.tm_sec)
-    )
+    from calendar import timegm  # which takes longer to import than all of this module
+
+    return timegm((when.tm_year, month, when.tm_mday, when.tm_hour, when.tm_min, when.tm_sec))
 
 
 def DER_cert_to_PEM_cert(der_cert_bytes: bytes) -> str:

@@ -6,12 +6,16 @@ made at import, and the static picture of them for type checkers is `_enums.pyi`
 
 from __future__ import annotations
 
+from collections import namedtuple
 from enum import Enum, IntEnum, IntFlag
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from types import MappingProxyType, SimpleNamespace
 
 from . import _ssl
 from ._host import host_asn1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "AlertDescription",
@@ -32,11 +36,13 @@ def _collect(kind: Any, name: str, prefix: str, doc: str) -> Any:
 
     The members also become constants of this module, by which name they are pickled.
     """
+    constants = {
+        constant: value
+        for constant, value in vars(_ssl).items()
+        if constant.startswith(prefix) and constant != "PROTOCOL_SSLv23"
+    }
     cls = kind._convert_(
-        name,
-        __name__,
-        lambda constant: constant.startswith(prefix) and constant != "PROTOCOL_SSLv23",
-        source=_ssl,
+        name, __name__, constants.__contains__, source=SimpleNamespace(**constants)
     )
     cls.__doc__ = doc
     __all__.extend(cls.__members__)
@@ -176,9 +182,7 @@ class _TLSMessageType(IntEnum):
 
 
 # The stdlib's, where there is one: its functions take nothing else for a Purpose.
-_ASN1Base = host_asn1 or NamedTuple(
-    "_ASN1Object", [("nid", int), ("shortname", str), ("longname", str), ("oid", str)]
-)
+_ASN1Base: Any = host_asn1 or namedtuple("_ASN1Object", "nid shortname longname oid")
 
 
 class _ASN1Object(_ASN1Base):

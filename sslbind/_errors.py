@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any
 
 from . import _ffi
 from ._ffi import ffi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SSL_ERROR_SSL = 1
 SSL_ERROR_WANT_READ = 2

@@ -6,9 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, NoReturn, Union
 
 from . import _sslbind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Union
+
+    Path = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 
 ffi: Any = _sslbind.ffi
 lib: Any = _sslbind.lib
@@ -34,7 +39,6 @@ CLOSED: int = lib.SB_CLOSED
 NOT_TEXT: int = lib.SB_NOT_TEXT
 PLAIN: int = lib.SB_PLAIN
 
-Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 #: ``ffi.new`` that leaves memory as it is: zeroing 256 KiB costs more than decrypting a record.
 new_unset = ffi.new_allocator(should_clear_after_alloc=False)

@@ -7,8 +7,11 @@ those, as their own contexts do.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["wrap_green"]
 
@@ -28,5 +31,6 @@ def wrap_green(context: Any, sock: Any, session: Any, **options: Any) -> Any:
     if found is None:
         return None
     module, name, session_argument = found
-    cls = getattr(importlib.import_module(module), name)
+    __import__(module)
+    cls = getattr(sys.modules[module], name)
     return cls(sock=sock, _context=context, **{session_argument: session}, **options)

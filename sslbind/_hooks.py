@@ -18,13 +18,16 @@ from __future__ import annotations
 
 import operator
 import sys
-import weakref
+from _weakref import ref
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ._ffi import ffi
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar
+
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
     from ._conn import _SSLSocket
 
 # TLS alerts, RFC 8446 6.
@@ -35,9 +38,9 @@ PASSWORD_MAX = 1024
 
 
 if TYPE_CHECKING:
-    _Weak = weakref.ref[_SSLSocket]
+    _Weak = ref[_SSLSocket]
 else:
-    _Weak = weakref.ref
+    _Weak = ref
 
 
 class Hooks(_Weak):
@@ -65,9 +68,6 @@ class PasswordHooks:
         self.password = password
         self.pending: BaseException | None = None
         self.handle: Any = ffi.new_handle(self)
-
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _unraisable(exc: BaseException, subject: object) -> None:

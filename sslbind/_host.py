@@ -12,11 +12,9 @@ for nothing but their own class.
 
 from __future__ import annotations
 
-import importlib
 import socket
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 __all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context"]
 
@@ -24,7 +22,7 @@ __all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context"]
 def _stdlib() -> ModuleType | None:
     """Return the interpreter's own ssl module, or None if there is none to be had."""
     try:
-        module = importlib.import_module("ssl")
+        import ssl as module
     except ImportError:
         return None
     # Posing as ssl, or ssl only half imported: it is its classes that are needed, not its name.
@@ -52,7 +50,10 @@ def _plain_class() -> type[socket.socket]:
 host_context: type[Any] | None = _own_class("SSLContext")
 host_asn1: type[Any] | None = _own_class("_ASN1Object")
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     PlainSocket = socket.socket
     SocketBase = socket.socket
 else:

@@ -14,18 +14,20 @@ since.
 
 from __future__ import annotations
 
-import importlib
+import _thread
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
-from typing import Any
 
 from . import _ssl
 from ._patchers import PATCHERS, Patcher, plain_sockets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["InstallWarning", "Installation", "install", "install_by_environment", "uninstall"]
 
@@ -55,7 +57,7 @@ _SETTINGS = {
     "_create_default_https_context": "create_default_context",
 }
 
-_lock = threading.RLock()
+_lock = _thread.RLock()
 _installations: list[Installation] = []
 # Patchers' modules upon what was installed at a place. Names taken then belong to these still.
 _built: dict[tuple[str, Patcher], dict[str, ModuleType]] = {}
@@ -401,7 +403,8 @@ def _import_upon_back() -> ModuleType:
     sys.modules["_ssl"] = _ssl
     try:
         with plain_sockets():
-            module = importlib.import_module("ssl")
+            __import__("ssl")
+            module = sys.modules["ssl"]
     finally:
         for name in ("ssl", "_ssl"):
             sys.modules.pop(name, None)

@@ -11,7 +11,6 @@ import socket
 import sys
 import warnings
 from socket import AF_INET, SOCK_STREAM
-from typing import TYPE_CHECKING, Any
 
 from . import _ssl
 from ._context import SSLContext
@@ -19,8 +18,10 @@ from ._enums import CERT_NONE, PROTOCOL_TLS, PROTOCOL_SSLv23
 from ._socket import SSLSocket
 from ._ssl import RAND_pseudo_bytes, SSLCertVerificationError, SSLError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 __all__ = [
     "CertificateError",

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 from . import _ssl
 from ._defaults import DER_cert_to_PEM_cert
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable, TypeVar
+
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from ._context import SSLContext
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SSLObject"]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Deprecated in Python 3.10; an older interpreter's programs do not expect the warning.
 _NPN_DEPRECATED = sys.version_info >= (3, 10)
@@ -77,7 +79,7 @@ _DER_CLASS: type[bytes] = bytes if sys.version_info >= (3, 13) else _DerCertific
 def _der_list(chain: list[Certificate] | None) -> list[bytes]:
     """Return the DER form of each certificate of `chain`; none for None."""
     encoded = (cert.public_bytes(_ssl.ENCODING_DER) for cert in chain or ())
-    return [_DER_CLASS(cast(bytes, der)) for der in encoded]
+    return [_DER_CLASS(der) for der in encoded]  # type: ignore[arg-type]  # it is bytes
 
 
 def _sslcopydoc(func: _Function) -> _Function:
@@ -130,7 +132,8 @@ class SSLObject:
     @property
     def context(self) -> SSLContext:
         """The SSLContext in use. An SNI callback may set another one (RFC 6066 section 3)."""
-        return cast("SSLContext", self._sslobj.context)
+        context: Any = self._sslobj.context
+        return context  # type: ignore[no-any-return]
 
     @context.setter
     def context(self, context: SSLContext) -> None:

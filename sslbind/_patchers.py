@@ -7,13 +7,12 @@ they have to be imported once more, since their classes cannot change their base
 
 from __future__ import annotations
 
-import importlib
 import socket
 import sys
+from collections import namedtuple
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import NamedTuple
 
 from ._host import PlainSocket
 
@@ -34,16 +33,15 @@ def plain_sockets() -> Iterator[None]:
         vars(socket)["socket"] = patched
 
 
-class Patcher(NamedTuple):
+class Patcher(namedtuple("Patcher", "module mark")):
     """A module that patches `ssl`, and the attribute of `ssl` that tells whether it has."""
 
-    module: str
-    mark: str
+    __slots__ = ()
 
     @property
     def package(self) -> str:
         """The name of the library."""
-        return self.module.partition(".")[0]
+        return str(self.module.partition(".")[0])
 
     def loaded(self) -> ModuleType | None:
         """Return the module as it is now, or None if nobody has imported it."""
@@ -84,7 +82,8 @@ class Patcher(NamedTuple):
         try:
             sys.modules.update(made or {})
             with plain_sockets():
-                module = importlib.import_module(self.module)
+                __import__(self.module)
+                module = sys.modules[self.module]
         except BaseException:
             sys.modules.update(old)
             raise

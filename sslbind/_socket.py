@@ -17,9 +17,8 @@ import errno
 import io
 import os
 import socket
-import weakref
+from _weakref import ref
 from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
-from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from . import _ssl
 from ._enums import CHANNEL_BINDING_TYPES
@@ -27,7 +26,10 @@ from ._host import PlainSocket, SocketBase
 from ._object import _check_sslobject_params, _der_list, _sslcopydoc, _warn_npn
 from ._ssl import SSLEOFError, SSLError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import IO, Any, NoReturn
+
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from ._context import SSLContext
@@ -62,7 +64,7 @@ class SSLSocket(SocketBase):
     _session: SSLSession | None
     _connected: bool
     # The connection object given up by unwrap() or shutdown(): another thread may still be in it.
-    _retired: weakref.ref[_ssl._SSLSocket] | None = None
+    _retired: ref[_ssl._SSLSocket] | None = None
 
     server_side: bool
     server_hostname: str | None
@@ -630,7 +632,7 @@ class SSLSocket(SocketBase):
         """Go on as a plain socket, remembering the connection object while anyone uses it."""
         sslobj, self._sslobj = self._sslobj, None
         if sslobj is not None:
-            self._retired = weakref.ref(sslobj)
+            self._retired = ref(sslobj)
 
     def shutdown(self, how: int) -> None:
         """Shut down the TCP connection, without the TLS farewell (see `unwrap`).

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Any
 
 from . import _constants, _errors, _ffi
 from ._bio import MemoryBIO, as_view
@@ -76,6 +75,10 @@ from ._errors import (
 )
 from ._ffi import ffi, lib
 from ._session import SSLSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Names that depend on the OpenSSL in use: OP_*, VERIFY_*, ALERT_DESCRIPTION_*, HOSTFLAG_*.
 globals().update(_constants.NUMBERS)
