@@ -18,14 +18,6 @@ LIMIT = 120  # seconds until a hanging test says where it hangs, and ends
 SKIPPED = 77  # exit status; the last line of the output is the reason
 
 
-def take_the_place_of_ssl(sslbind) -> None:
-    """Make `import ssl` give sslbind from now on."""
-    if hasattr(sslbind, "install"):
-        sslbind.install()
-    else:
-        sys.modules["ssl"] = sslbind
-
-
 def patch(library: str) -> None:
     """Let a library of green threads replace what blocks."""
     if library == "gevent":
@@ -55,7 +47,7 @@ def main(way: str, before: str, path: str, name: str, folder: str, arguments: st
 
     stdlib = sys.modules["ssl"]
     if way == "install":
-        take_the_place_of_ssl(sslbind)
+        sslbind.install()
     patch(before)
 
     import asyncio

@@ -7,11 +7,13 @@ uvicorn example a free one.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import io
 import os
 import re
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def run(code):
 @pytest.fixture(scope="module", autouse=True)
 def all_of_them():
     """Hold that the examples found are those that are tested here."""
-    assert set(examples()) == {"requests", "aiohttp", "uvicorn", "asyncio"}
+    assert set(examples()) == {"requests", "aiohttp", "uvicorn", "asyncio", "install"}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,19 @@ def test_client_refuses(world):
     with https(world.peer_server()) as port:
         with pytest.raises(requests.exceptions.SSLError):
             run(code.replace("https://example.org/", f"https://localhost:{port}/"))
+
+
+def test_install(world):
+    """The example makes requests use sslbind, and `uninstall` undoes that for what comes later."""
+    if importlib.util.find_spec("requests") is None:
+        pytest.skip("requests is not installed")
+    os.environ["REQUESTS_CA_BUNDLE"] = world.ca
+    with https(world.peer_server()) as port:
+        url = f"https://localhost:{port}/"
+        assert run(examples()["install"].replace("https://example.org/", url)) == "200\n"
+    assert sys.modules["urllib3.util.ssl_"].SSLContext is world.tls.SSLContext
+    world.tls.uninstall()
+    assert importlib.import_module("ssl").SSLContext is not world.tls.SSLContext
 
 
 def test_uvicorn(world):
