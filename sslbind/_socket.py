@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
 import socket
 from _weakref import ref
 from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
@@ -384,11 +383,8 @@ class SSLSocket(SocketBase):
             raise ValueError("non-blocking sockets are not supported")
         try:
             fileno = file.fileno()
-            size = os.fstat(fileno).st_size
         except (AttributeError, OSError, io.UnsupportedOperation) as exc:
             raise _GiveupOnSSLSendfile(exc) from exc
-        if not size:
-            raise _GiveupOnSSLSendfile("empty, or a file that has no size before it is read")
         total = 0
         try:
             while count is None or total < count:
@@ -405,6 +401,8 @@ class SSLSocket(SocketBase):
         finally:
             if total and hasattr(file, "seek"):
                 file.seek(offset + total)
+        if not total:
+            raise _GiveupOnSSLSendfile("nothing there, or a file of no size before it is read")
         return total
 
     # -- datagram-like methods, which have no meaning for a TLS stream ---------------------------

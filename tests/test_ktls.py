@@ -560,7 +560,9 @@ def test_flipped_bit(wire, version):
     made.feed(bytes(record))
     with pytest.raises(sslbind.SSLError) as caught:
         made.ours.recv(LARGE)
-    assert caught.value.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+    # When the kernel has found it, OpenSSL 3.2 and newer give it the other name.
+    reasons = ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE")
+    assert caught.value.reason in reasons[: 1 + made.ours._sslobj.uses_ktls_for_recv()]
 
 
 def test_a_waiting_thread_does_not_spin(wire, version):
