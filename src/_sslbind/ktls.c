@@ -28,7 +28,6 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #if SB_HAVE_KTLS
 
@@ -204,22 +203,6 @@ sb_ktls_transport(sb_conn *conn)
     return BIO_push(bio, conn->kernel);
 }
 
-/* Linux keeps a record open for more to come if it is asked for more than the file has, and the
- * end of the file would lie there until something else is sent. */
-static size_t
-what_the_file_has(int file, long long offset, size_t size)
-{
-    struct stat status;
-    long long left;
-
-    if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode) || offset < 0)
-        return size;
-    left = (long long)status.st_size - offset;
-    if (left <= 0)
-        return 0;
-    return (unsigned long long)left < size ? (size_t)left : size;
-}
-
 long long
 sb_ktls_sendfile(sb_conn *conn, int file, long long offset, size_t size, int flags, sb_error *err)
 {
@@ -228,8 +211,6 @@ sb_ktls_sendfile(sb_conn *conn, int file, long long offset, size_t size, int fla
 
     if (!conn->kernel_encrypts)
         return SB_FAIL(err, SB_FAILED, "Some I/O error occurred in sendfile()");
-    if ((size = what_the_file_has(file, offset, size)) == 0)
-        return 0;
     borrowed = begin_moment(conn->fd);
     errno = 0;
     sent = SSL_sendfile(conn->ssl, file, (off_t)offset, size, flags);
