@@ -104,7 +104,8 @@ def install(place: str = "front") -> Installation:
     old one. gevent, eventlet and truststore may patch `ssl` before or after. What cannot be
     replaced goes on with the old module: names taken by ``from ssl import SSLContext``, classes
     derived from those, and contexts (asyncio refuses these from now on). If globals of any module
-    hold such, one InstallWarning names them. Install first, then import the rest.
+    hold such, one InstallWarning names them. Install first, then import the rest. (gevent's own
+    MonkeyPatchWarning, if it patches after this, names modules of sslbind, to no harm.)
 
     Installations nest: each needs its own `uninstall`, or end of ``with sslbind.install():``,
     and the first one counts. Any thread may call this.
