@@ -9,7 +9,8 @@ pytest.importorskip("eventlet", reason="eventlet is not installed")
 
 # Steps of a program; the exchange needs both ends to give way to each other in one thread.
 SCRIPT = """
-import sys, warnings
+import os, sys, warnings
+os.environ["EVENTLET_NO_GREENDNS"] = "yes"  # with it, eventlet and trio cannot be in one process
 
 order, place, ca, chain = sys.argv[1:]
 def patch():
@@ -33,6 +34,8 @@ def check(ours):
     import ssl
     green = eventlet.green.ssl
     assert (ssl.SSLSocket, ssl.SSLContext) == (green.SSLSocket, green.SSLContext)
+    if not ours and sys.implementation.name == "pypy":
+        return  # its own ssl blocks in handshakes under eventlet, sslbind or not
     with eventlet.Timeout(switched.DEADLINE):
         assert switched.sockets(ca, chain, start) == {ours}
         for program in (switched.web, switched.mail):
