@@ -67,6 +67,7 @@ def _a_label(hostname: str) -> str:
 
 # The class below us, for its descriptors, of which type checkers see only the values.
 _back: Any = _SSLContext
+_new: Any = _SSLContext.__new__
 
 # How the number that goes with a message of this content type is to be read.
 _MESSAGE_KINDS: dict[int, type[IntEnum]] = {
@@ -150,8 +151,8 @@ class SSLContext(_Base):
                     stacklevel=2,
                 )
             protocol = PROTOCOL_TLS
-        self: Any = _SSLContext.__new__(cls, protocol)
-        return self  # type: ignore[no-any-return]
+        context: SSLContext = _new(cls, protocol)
+        return context
 
     @property
     def __class__(self) -> type[Any]:

@@ -96,7 +96,7 @@ def _integer(value: Any) -> int:
 
 
 def _c_int(value: Any) -> int:
-    number = _integer(value)
+    number = int(value) if isinstance(value, int) else _integer(value)
     if not -0x80000000 <= number <= 0x7FFFFFFF:
         raise OverflowError("signed integer is out of range for a C int")
     return number
@@ -162,6 +162,7 @@ class _SSLContext:
     _psk_server: Callable[..., Any] | None = None
     _c_keylog: Any = None
     _c_pha = False
+    _c_check_hostname = False
     _c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
@@ -177,9 +178,10 @@ class _SSLContext:
             raise ValueError(f"invalid or unsupported protocol version {number}")
         self = super().__new__(cls)
         # What an SSL_CTX costs, so that PyPy's collector feels it.
-        self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, size=10_000)
+        self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, 10_000)
         self._protocol = number
-        self._c_check_hostname = number == PROTOCOL_TLS_CLIENT
+        if number == PROTOCOL_TLS_CLIENT:
+            self._c_check_hostname = True
         if _ciphers.pending and number in _FLEXIBLE:
             _ciphers.learn(self)
         if not MODERN_DEFAULTS:

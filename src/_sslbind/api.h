@@ -125,7 +125,8 @@ void sb_block_clear(sb_block *block);
 
 /* A new context. protocol: CPython's PROTOCOL_* numbers; ciphers: the list to begin with, NULL
  * for OpenSSL's; min_version: the lowest version of version-flexible protocols, 0 for the
- * library's own. NULL on failure. SSL_CTX_new(3) */
+ * library's own. One for PROTOCOL_TLS_CLIENT verifies its peer and the peer's name. NULL on
+ * failure. SSL_CTX_new(3) */
 sb_ctx *sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err);
 void sb_ctx_free(sb_ctx *ctx); /* NULL is fine; connections keep their own reference */
 
@@ -208,7 +209,8 @@ int sb_ctx_set_ecdh_curve(sb_ctx *ctx, const char *name, sb_error *err);
 
 /* ------------------------------------------------------------------ trust (trust.c) */
 
-/* A PEM file of certificates and CRLs, and a directory of hashed ones; either may be NULL.
+/* A PEM file of certificates and CRLs, and a directory of hashed ones; either may be NULL. What
+ * was loaded before by another context, and has not changed, is not read again.
  * SSL_CTX_load_verify_locations(3) */
 int sb_ctx_load_verify(sb_ctx *ctx, const char *file, const char *dir, sb_error *err);
 

@@ -411,6 +411,7 @@ add_cipher(const SSL_CIPHER *cipher, sb_block *out)
     bits = SSL_CIPHER_get_bits(cipher, &alg_bits);
     if (SSL_CIPHER_description(cipher, description, sizeof description) == NULL)
         description[0] = '\0';
+    description[strcspn(description, "\n")] = '\0';
     sb_block_add_number(out, SSL_CIPHER_get_id(cipher));
     sb_block_add_text(out, SSL_CIPHER_get_name(cipher));
     sb_block_add_text(out, SSL_CIPHER_get_version(cipher));
