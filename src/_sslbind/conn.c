@@ -152,6 +152,7 @@ sb_conn_free(sb_conn *conn)
     pthread_mutex_destroy(&conn->lock);
     free(conn->unsent);
     free(conn->npn);
+    sb_error_free(conn->late);
     free(conn);
 }
 

@@ -93,6 +93,7 @@ struct sb_conn {
     unsigned char header[5]; /* of the next record: header_len bytes taken, or all peeked at */
     size_t header_len;
     int peeked;
+    int is_data; /* the record that OpenSSL is reading is application data */
     size_t arrived;   /* bytes that are known to wait, once something has been delivered */
     size_t body_left; /* of the record that OpenSSL is reading */
     size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
@@ -117,8 +118,7 @@ struct sb_conn {
     int at_eof;        /* the transport has ended */
     int moved;         /* this turn has received or sent something */
 
-    int late_status; /* a failure met behind data that was delivered: for the next read */
-    sb_error late_error;
+    sb_error *late; /* a failure met behind data that was delivered: for the next read */
 };
 
 /* errors.c: the only reader of the error queue. */

@@ -18,12 +18,16 @@
  * kernel that it does not deliver: a program that waits in select(2) must not wait while data,
  * or the peer's close_notify, lies in here, and what follows close_notify is not ours at all.
  * OpenSSL asks for the five bytes of a header and then for just the body (it does without
- * read-ahead, SSL_CTX_set_read_ahead(3)), so sb_transport_read() always knows where it is. As long
+ * read-ahead, SSL_CTX_set_read_ahead(3)), so transport_read() always knows where it is. As long
  * as nothing has been delivered, OpenSSL gets whatever it asks for. After that the next header
  * is only peeked at, and the record is begun, header and body in one system call, only if it is
  * data, has arrived whole and fits (may_begin_record()). Its outer type tells what it is; in
  * TLS 1.3, where an alert looks like data from outside, a record of an alert's length is not
  * begun either (RFC 8446 5.2, 6).
+ *
+ * One thing is taken early: the header behind a large record of data, together with that
+ * record's body, for it saves a system call of two. What it announces is still in the kernel or
+ * yet to come, so select(2) tells the truth.
  *
  * Sending
  *
@@ -59,6 +63,7 @@ enum {
     ALERT_13_LEN = 19,  /* two bytes, content type, tag */
     ALERT_13_CCM8_LEN = 11,
     BUSY = -100,        /* a status of this file: another thread is in a write */
+    LARGE = 4096,       /* no alert is padded to this length */
     UNSENT_MAX = 256 * 1024,
     BATCH = 64 * 1024,  /* larger ones fall out of the second-level cache */
 };
@@ -105,25 +110,44 @@ take(sb_conn *conn, char *buf, size_t len)
     return outcome(conn, n);
 }
 
-/* A body together with its header, which was peeked at and all of which has arrived. */
+/* Behind a large record of data there is another record, or nothing yet: never what follows TLS. */
 static int
-take_record(sb_conn *conn, char *buf, size_t len)
+may_take_next_header(const sb_conn *conn, size_t len)
+{
+    return len == conn->body_left && len >= LARGE && conn->is_data && conn->kernel == NULL;
+}
+
+/* A body: with the header before it, if that was only peeked at (and all has arrived), and with
+ * the header behind it, if that may be taken already. */
+static int
+take_body(sb_conn *conn, char *buf, size_t len)
 {
     unsigned char header[HEADER_LEN];
-    struct iovec parts[2] = {{header, HEADER_LEN}, {buf, len}};
+    struct iovec parts[3] = {{header, conn->peeked ? HEADER_LEN : 0}, {buf, len}, {NULL, 0}};
     struct msghdr message = {0};
+    size_t before = parts[0].iov_len;
     ssize_t n;
 
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
+    if (may_take_next_header(conn, len)) {
+        parts[2].iov_base = conn->header;
+        parts[2].iov_len = HEADER_LEN;
+    }
+    message.msg_iov = before > 0 ? parts : parts + 1;
+    message.msg_iovlen = 1u + (before > 0) + (parts[2].iov_len > 0);
     do
         n = recvmsg(conn->fd, &message, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n > 0 && n <= HEADER_LEN) {
+    if (n > 0 && (size_t)n <= before) {
         conn->io_errno = EIO; /* somebody else reads from this socket */
         return -1;
     }
-    return outcome(conn, n > 0 ? n - HEADER_LEN : n);
+    if (n > 0) {
+        conn->arrived -= conn->arrived < (size_t)n ? conn->arrived : (size_t)n;
+        n -= (ssize_t)before;
+        conn->header_len = (size_t)n > len ? (size_t)n - len : 0;
+        n -= (ssize_t)conn->header_len;
+    }
+    return outcome(conn, n);
 }
 
 /* How long the body is that a header announces. A client may begin with a hello in the format
@@ -149,8 +173,9 @@ has_arrived(sb_conn *conn, size_t len)
     return conn->arrived >= len;
 }
 
+/* Is the next header known? It is taken only as far as it was before. */
 static int
-peek_header(sb_conn *conn)
+know_header(sb_conn *conn)
 {
     ssize_t n;
 
@@ -158,6 +183,8 @@ peek_header(sb_conn *conn)
         conn->arrived = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
         return conn->arrived >= HEADER_LEN;
     }
+    if (conn->header_len > 0)
+        return conn->header_len == HEADER_LEN;
     if (!conn->peeked) {
         if (!has_arrived(conn, HEADER_LEN))
             return 0;
@@ -173,14 +200,16 @@ peek_header(sb_conn *conn)
 static int
 may_begin_record(sb_conn *conn)
 {
-    size_t body, extra = 16; /* the least that TLS 1.2 adds: a tag, or a nonce and half a tag */
+    size_t body, whole,
+        extra = 16; /* the least that TLS 1.2 adds: a tag, or a nonce and half a tag */
 
     if (conn->kernel_decrypts) /* it shows no headers */
         return 0;
-    if (!peek_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
+    if (!know_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         return 0;
     body = body_length(conn->header);
-    if (conn->fd < 0 ? conn->arrived < HEADER_LEN + body : !has_arrived(conn, HEADER_LEN + body))
+    whole = body + HEADER_LEN - conn->header_len;
+    if (conn->fd < 0 ? conn->arrived < whole : !has_arrived(conn, whole))
         return 0;
     if (SSL_version(conn->ssl) == TLS1_3_VERSION) {
         if (body == ALERT_13_LEN || body == ALERT_13_CCM8_LEN)
@@ -211,6 +240,7 @@ read_header(sb_conn *conn, char *buf)
         }
     }
     conn->header_len = 0;
+    conn->is_data = conn->header[0] == SSL3_RT_APPLICATION_DATA && !SSL_in_init(conn->ssl);
     conn->body_left = body_length(conn->header);
     memcpy(buf, conn->header, HEADER_LEN);
     return HEADER_LEN;
@@ -224,11 +254,9 @@ read_body(sb_conn *conn, char *buf, size_t len)
 
     if (len > conn->body_left)
         len = conn->body_left;
-    n = conn->peeked ? take_record(conn, buf, len) : take(conn, buf, len);
+    n = conn->fd < 0 ? take(conn, buf, len) : take_body(conn, buf, len);
     if (n <= 0)
         return n;
-    if (conn->delivered > 0)
-        conn->arrived -= (size_t)n + (conn->peeked ? HEADER_LEN : 0);
     conn->peeked = 0;
     conn->body_left -= (size_t)n;
     return n;
@@ -657,23 +685,27 @@ sb_error_free(sb_error *err)
         free(err);
 }
 
+static sb_error *
+keep_error(int status, const sb_error *err)
+{
+    sb_error *kept = malloc(sizeof *kept);
+
+    if (kept == NULL)
+        return &no_memory;
+    *kept = *err;
+    kept->status = status;
+    return kept;
+}
+
 /* The operations bring their status home as one number: see api.h. */
 static long long
 result(int status, size_t count, const sb_error *err)
 {
-    sb_error *kept;
-
     if (status == SB_OK)
         return (long long)count;
     if (status == SB_WANT_READ || status == SB_WANT_WRITE)
         return status;
-    if ((kept = malloc(sizeof *kept)) == NULL) {
-        kept = &no_memory;
-    } else {
-        *kept = *err;
-        kept->status = status;
-    }
-    return -(long long)(intptr_t)kept;
+    return -(long long)(intptr_t)keep_error(status, err);
 }
 
 static int
@@ -708,10 +740,8 @@ typedef struct read_args {
 static int
 postpone(sb_conn *conn, int status, const sb_error *err)
 {
-    if (status != SB_WANT_READ && status != SB_WANT_WRITE) {
-        conn->late_status = status;
-        conn->late_error = *err;
-    }
+    if (status != SB_WANT_READ && status != SB_WANT_WRITE)
+        conn->late = keep_error(status, err);
     return SB_OK;
 }
 
@@ -722,10 +752,11 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
     size_t n;
     int ret, status, flush_errno = 0;
 
-    if ((status = conn->late_status) != SB_OK) {
-        conn->late_status = SB_OK;
-        *err = conn->late_error;
-        return status;
+    if (conn->late != NULL) {
+        *err = *conn->late;
+        sb_error_free(conn->late);
+        conn->late = NULL;
+        return err->status;
     }
     if (!flush(conn) && conn->io_errno != 0) { /* it can never go, but what came may be read */
         flush_errno = conn->io_errno;
