@@ -37,6 +37,7 @@ _small_pool: deque[_Scratch] = deque()
 _large_pool: deque[_Scratch] = deque()
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
+_CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.release
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
@@ -149,7 +150,7 @@ class _SSLSocket:
 
     def _read_into(self, size: int, buffer: Any) -> int:
         try:
-            target = ffi.from_buffer("char[]", buffer, require_writable=True)
+            target = _from_buffer(_CHARS, buffer, True)
         except (TypeError, BufferError) as exc:
             raise TypeError(
                 f"read() argument 2 must be read-write bytes-like object, "
@@ -167,7 +168,7 @@ class _SSLSocket:
                 count = self._go_on(count, "read", _c_read, target, size)
             return count
         finally:
-            ffi.release(target)  # or a traceback would keep the buffer from being resized
+            _release(target)  # or a traceback would keep the buffer from being resized
 
     def _go_on(self, result: int, doing: str, call: Any, *args: Any) -> int:
         """Return what an operation that has not done anything so far gives in the end.

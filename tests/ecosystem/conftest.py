@@ -39,7 +39,7 @@ def pytest_configure(config):
         "ways(*names): the ways of use that exist, where it is not all",
     ):
         config.addinivalue_line("markers", line)
-    page = config.getoption("--compatibility")
+    page = config.getoption("--compatibility", None)
     if page is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(compatibility.Recorder(page), "compatibility")
 
@@ -50,7 +50,7 @@ def pytest_generate_tests(metafunc):
         return
     marker = metafunc.definition.get_closest_marker("ways")
     ways = marker.args if marker else WAYS
-    only = metafunc.config.getoption("--way")
+    only = metafunc.config.getoption("--way", None)
     if only is not None:
         none = pytest.mark.skipif(only not in (*ways, "stdlib"), reason=f"not by {only}")
         ways = [pytest.param(only, marks=none)]
