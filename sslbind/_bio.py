@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 from . import _errors, _ffi
-from ._ffi import ffi, lib
+from ._ffi import SMALL, ffi, lib, small_pool, take_scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,17 +40,32 @@ class MemoryBIO:
         Raises: TypeError: not an integer; OverflowError: it does not fit a C int.
         See: BIO_read(3).
         """
-        pending = lib.sb_bio_pending(self._c_bio)
+        if size == -1:
+            return self._read_all()
         size = operator.index(size)
         if not -0x80000000 <= size <= 0x7FFFFFFF:
             raise OverflowError("signed integer is out of range for a C int")
-        if 0 <= size < pending:
-            pending = size
-        if not pending:
+        if size < 0:
+            return self._read_all()
+        size = min(size, lib.sb_bio_pending(self._c_bio))
+        if not size:
             return b""
-        buf = _ffi.new_unset("char[]", pending)
-        count = lib.sb_bio_read(self._c_bio, buf, pending)
+        buf = _ffi.new_unset("char[]", size)
+        count = lib.sb_bio_read(self._c_bio, buf, size)
         return ffi.buffer(buf, count)[:]  # type: ignore[no-any-return]
+
+    def _read_all(self) -> bytes:
+        target, view = scratch = take_scratch()
+        count = _read_all(self._c_bio, target, SMALL)
+        if count <= SMALL:
+            data: bytes = view[:count]
+        else:
+            length = ffi.new("size_t *")
+            memory = ffi.gc(lib.sb_bio_take(self._c_bio, length), lib.sb_free)
+            data = ffi.buffer(memory, length[0])[:]
+            ffi.release(memory)
+        small_pool.append(scratch)
+        return data
 
     def write(self, b: Any, /) -> int:
         """Append `b`, bytes-like; return its length in bytes.
@@ -82,7 +97,7 @@ class MemoryBIO:
 MemoryBIO.__module__ = "_ssl"
 
 
-_new, _free, _gc = lib.sb_bio_new, lib.sb_bio_free, ffi.gc
+_new, _free, _gc, _read_all = lib.sb_bio_new, lib.sb_bio_free, ffi.gc, lib.sb_bio_read_all
 
 
 def _no_memory() -> NoReturn:

@@ -17,7 +17,18 @@ from . import _errors, _ffi
 from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, check, known_info, load_info, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
-from ._ffi import INTERRUPTED, PLAIN, REFCOUNTED, WANT_READ, ZERO_RETURN, ffi, lib
+from ._ffi import (
+    INTERRUPTED,
+    PLAIN,
+    REFCOUNTED,
+    SMALL,
+    WANT_READ,
+    ZERO_RETURN,
+    ffi,
+    lib,
+    small_pool,
+    take_scratch,
+)
 from ._hooks import Hooks
 from ._session import SSLSession
 
@@ -25,27 +36,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    _Scratch = tuple[Any, Any]  # a buffer, and the view that it is copied out by
     from ._ctx import _SSLContext
 
-# read(n) decrypts into memory that is used again, and copies out what came: a fresh buffer of n
-# bytes, zeroed, costs more than the decryption (asyncio always asks for 256 KiB). Each call takes
-# one from the pool, which no other thread nor a signal's handler can then use meanwhile; one
-# that an exception keeps from being put back is made anew.
-_SMALL, _LARGE = 16 * 1024, 256 * 1024
-_small_pool: deque[_Scratch] = deque()
-_large_pool: deque[_Scratch] = deque()
+# asyncio always asks for 256 KiB.
+_LARGE = 256 * 1024
+_large_pool: deque[Any] = deque()
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
 _CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.release
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
-
-
-def _new_scratch(cap: int) -> _Scratch:
-    buffer = _ffi.new_unset("char[]", cap)
-    return buffer, ffi.buffer(buffer)
 
 
 #: A rough size of an SSL, for PyPy's collector.
@@ -122,7 +123,7 @@ class _SSLSocket:
         """
         if buffer is not None:
             return self._read_into(size, buffer)
-        pool, cap = _small_pool, _SMALL
+        pool, cap = small_pool, SMALL
         if not 0 < size <= cap:
             if size <= 0:
                 if size < 0:
@@ -135,7 +136,7 @@ class _SSLSocket:
         try:
             scratch = pool.pop()
         except IndexError:
-            scratch = _new_scratch(cap)
+            scratch = _ffi.new_scratch(cap)
         target, view = scratch
         timeout = 0.0 if self._sock is None else self._timeout()
         count = _c_read(self._c_conn, target, size, timeout)
@@ -479,13 +480,19 @@ class _Pump:
 
     def drain(self) -> None:
         """Hand over what is to go out."""
+        own = self.own_out._c_bio
+        target, view = scratch = take_scratch()
         with self.order:
-            memory = lib.sb_bio_take(self.own_out._c_bio, self.length)
-            if memory:
+            count = lib.sb_bio_read_all(own, target, SMALL)
+            if 0 < count <= SMALL:
+                self.outgoing.write(view[:count])
+            elif count:
+                memory = lib.sb_bio_take(own, self.length)
                 try:
                     self.outgoing.write(ffi.buffer(memory, self.length[0]))
                 finally:
                     lib.sb_free(memory)
+        small_pool.append(scratch)
 
     def give_back(self) -> None:
         """Return what came behind the peer's close_notify, unless the end was marked already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from functools import cache
 
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Union
 
+    Scratch = tuple[Any, Any]
     Path = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 
 ffi: Any = _sslbind.ffi
@@ -42,6 +44,27 @@ PLAIN: int = lib.SB_PLAIN
 
 #: ``ffi.new`` that leaves memory as it is: zeroing 256 KiB costs more than decrypting a record.
 new_unset = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+# Memory that is used again and copied out of: a fresh buffer of n bytes, zeroed, costs more than
+# decrypting n bytes. Each call takes one from the pool, which no other thread nor a signal's
+# handler can then use meanwhile; one that an exception keeps from being put back is made anew.
+SMALL = 16 * 1024
+small_pool: deque[Scratch] = deque()
+
+
+def new_scratch(cap: int) -> Scratch:
+    """Return a buffer of `cap` bytes, and the view of it to copy out by."""
+    buffer = new_unset("char[]", cap)
+    return buffer, ffi.buffer(buffer)
+
+
+def take_scratch() -> Scratch:
+    """Return a buffer of SMALL bytes, for `small_pool.append` afterwards."""
+    try:
+        return small_pool.pop()
+    except IndexError:
+        return new_scratch(SMALL)
 
 
 def text(pointer: Any) -> str | None:

@@ -262,6 +262,8 @@ void sb_bio_free(sb_bio *bio);
 int sb_bio_write(sb_bio *bio, const char *buf, size_t len);
 /* Take up to cap bytes; returns how many. */
 long long sb_bio_read(sb_bio *bio, char *buf, size_t cap);
+/* Take all of it, if that is at most cap bytes, else nothing. Returns how many bytes waited. */
+size_t sb_bio_read_all(sb_bio *bio, char *buf, size_t cap);
 /* Take all of it with its memory, which is for sb_free(); NULL if it is empty. */
 char *sb_bio_take(sb_bio *bio, size_t *len);
 size_t sb_bio_pending(sb_bio *bio);

@@ -132,6 +132,19 @@ sb_bio_read(sb_bio *bio, char *buf, size_t cap)
     return (long long)n;
 }
 
+size_t
+sb_bio_read_all(sb_bio *bio, char *buf, size_t cap)
+{
+    size_t n;
+
+    lock(bio);
+    n = bio->end - bio->start;
+    if (n > 0 && n <= cap)
+        sb_bio_read(bio, buf, n);
+    pthread_mutex_unlock(&bio->lock);
+    return n;
+}
+
 char *
 sb_bio_take(sb_bio *bio, size_t *len)
 {
