@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import sys
 from collections import namedtuple
-from contextlib import closing
 from socket import AF_INET, SO_TYPE, SOCK_STREAM, SOL_SOCKET, create_connection, socket
 
 from . import _enums, _ssl
@@ -52,9 +51,6 @@ from ._enums import (
     _TLSContentType,
     _TLSMessageType,
 )
-from ._install import InstallWarning as InstallWarning
-from ._install import install as install
-from ._install import uninstall as uninstall
 from ._legacy import (
     CertificateError,
     RAND_egd,
@@ -165,6 +161,36 @@ __all__ = [
     "wrap_socket",
 ]
 __all__ += _enums.__all__
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import closing
+    from typing import Any
+
+    from ._install import InstallWarning as InstallWarning
+    from ._install import install as install
+    from ._install import uninstall as uninstall
+
+# Few programs use these; they are imported when one does (PEP 562).
+_LATER = {
+    "InstallWarning": f"{__name__}._install",
+    "closing": "contextlib",
+    "install": f"{__name__}._install",
+    "uninstall": f"{__name__}._install",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __import__(_LATER[name])
+    value = globals()[name] = getattr(sys.modules[_LATER[name]], name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 if sys.platform == "win32":
     from ._defaults import enum_certificates, enum_crls
 

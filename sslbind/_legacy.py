@@ -5,7 +5,6 @@ On an interpreter whose own ssl deprecates these functions (3.10 and later) they
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import sys
@@ -349,7 +348,9 @@ def RAND_egd(path: str | bytes | os.PathLike[str], /) -> int:
         raise NotImplementedError("RAND_egd needs Unix sockets")
     address = os.fspath(path)
     data = b""
-    with contextlib.closing(socket.socket(socket.AF_UNIX, SOCK_STREAM)) as sock:
+    from contextlib import closing
+
+    with closing(socket.socket(socket.AF_UNIX, SOCK_STREAM)) as sock:
         try:
             sock.connect(address)
             data = _query_egd(sock)

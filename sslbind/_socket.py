@@ -12,7 +12,6 @@ Methods of the plain socket are called as ``_plain.name(self, ...)``: the class 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import socket
@@ -139,8 +138,10 @@ class SSLSocket(SocketBase):
             if self._connected:
                 self._start_tls()
         except BaseException:
+            from contextlib import suppress
+
             # Whatever happened, the descriptor is ours now and nobody else will close it.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 self.close()
             raise
 
