@@ -70,6 +70,11 @@ def records_of(made: Wire, messages: list[bytes]) -> list[bytes]:
     return [made.say(message) for message in messages]
 
 
+def repr_short(messages: list[bytes]) -> str:
+    """Return a name for a list of messages."""
+    return "+".join(str(len(message)) for message in messages)
+
+
 # --- Every split of a short stream -------------------------------------------------------------
 
 
@@ -117,6 +122,25 @@ def test_every_split_with_goodbye(mod, pki, version, family, size):
             assert bytes(reader.data) == b"abcde", split
             assert reader.ended, split
         split += 1
+
+
+@pytest.mark.parametrize("goodbye", (False, True))
+@pytest.mark.parametrize("size", (4096, 16384, LARGE))
+def test_splits_behind_a_large_record(mod, pki, version, family, size, goodbye):
+    """What follows a large record, cut at any byte of its header: seen as soon as it is whole."""
+    messages = [b"x" * 9000, b"" if goodbye else b"next"]
+    for beyond in range(-3, 9):
+        with Wire(mod, pki, version, family) as made:
+            first, second = records_of(made, messages)
+            reader = Reader(made.ours, size)
+            made.feed((first + second)[: len(first) + beyond])
+            reader.drain()
+            assert bytes(reader.data) == (messages[0] if beyond >= 0 else b""), beyond
+            made.feed((first + second)[len(first) + beyond :])
+            reader.drain()
+            assert bytes(reader.data) == b"".join(messages), beyond
+            assert reader.ended == goodbye, beyond
+            assert not readable(made.ours) or goodbye
 
 
 @pytest.mark.parametrize("step", (1, 2, 3, 5, 21, 22, 23, 24, 29, 40))
@@ -192,7 +216,11 @@ def test_data_and_abrupt_end_together(mod, wire, version, family, size):
     assert made.ours.recv(size) == b""
 
 
-@pytest.mark.parametrize("messages", ([b""], [b"data", b""], [b"a", b"b", b"c", b""]))
+@pytest.mark.parametrize(
+    "messages",
+    ([b""], [b"data", b""], [b"a", b"b", b"c", b""], [b"x" * 9000, b""], [b"x" * 9000, b"y", b""]),
+    ids=repr_short,
+)
 @pytest.mark.parametrize("size", (4, LARGE))
 def test_plain_text_after_goodbye_stays(mod, wire, version, family, messages, size):
     """Bytes that follow the peer's close_notify belong to the plain socket that unwrap returns."""
