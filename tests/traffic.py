@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import queue
 import random
 import select
 import socket
@@ -47,6 +48,10 @@ class Source:
     def __len__(self) -> int:
         return len(self._data)
 
+    def is_at(self, place: int, data) -> bool:
+        """Are these the bytes that stand at `place`?"""
+        return self._data[place : place + len(data)] == bytes(data)
+
     def chunk(self):
         """Return the next bytes to send, or the same again if they have not been accepted."""
         if not self._size:
@@ -77,6 +82,9 @@ class Sink:
     def take(self, data) -> None:
         """Take in received bytes; none are the end of the stream."""
         assert not self.ended
+        # A wrong stream is reported where it goes wrong.
+        place = len(self._source) - self.left
+        assert self._source.is_at(place, data), f"other bytes at {place}"
         self.ended = len(data) == 0
         self._sum.update(data)
         self.left -= len(data)
@@ -156,17 +164,29 @@ def by_write(tls, chunk):
 
 
 class End:
-    """One side of a connection; `run` carries it from the handshake to the plain bytes."""
+    """One side of a connection; `carry` takes it from the handshake to the plain bytes.
+
+    A failure ends the connection, so that no thread waits for what will not come.
+    """
+
+    network: object  # whose `shutdown` wakes all who wait for it
 
     def __init__(self, tls, seed: str, source: Source, sink: Sink, closes: bool) -> None:
         self.tls, self.source, self.sink, self.closes = tls, source, sink, closes
         self.rng = random.Random(seed)
 
+    def carry(self, part=None) -> None:
+        """Do it all, or a `part` of it: a function."""
+        try:
+            (part or self.run)()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                # The plain socket's: TLS must not hear of it first.
+                socket.socket.shutdown(self.network, socket.SHUT_RDWR)
+            raise
+
     def run(self) -> None:
         raise NotImplementedError
-
-    def size(self, rng: random.Random) -> int:
-        return some_size(rng)
 
     @property
     def has_all(self) -> bool:
@@ -175,7 +195,6 @@ class End:
 
     def farewell(self, plain) -> None:
         """Exchange plain bytes over the socket that `unwrap` gave back."""
-        self.sink.check()
         plain.settimeout(DEADLINE)
         plain.sendall(FAREWELL)
         got = b""
@@ -191,16 +210,20 @@ class Threaded(End):
 
     def __init__(self, *args, timeout: float | None) -> None:
         super().__init__(*args)
+        self.network = self.tls
         self._timeout = timeout
         self._writes = random.Random(self.rng.random())
 
     def run(self) -> None:
         self.tls.settimeout(self._timeout)
         self.tls.do_handshake()
-        writer = Peer(self._write)
+        writer = Peer(self.carry, self._write)
         writer.start()
-        self._read()
-        writer.finish()
+        try:
+            self._read()
+        finally:
+            writer.finish()
+        self.sink.check()
         self.farewell(self.tls.unwrap())
 
     def _write(self) -> None:
@@ -229,10 +252,15 @@ class Threaded(End):
 class Polled(End):
     """A non-blocking socket: each direction waits in poll(2) for what its exception asked for."""
 
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.network = self.tls
+
     def run(self) -> None:
         self.tls.setblocking(False)
         self._all_of({self.tls.do_handshake: 0})
         self._all_of({self._read: 0, self._write: 0})
+        self.sink.check()
         plain = []
         self._all_of({lambda: plain.append(self.tls.unwrap()) or True: 0})
         self.farewell(plain[0])
@@ -269,7 +297,8 @@ class Polled(End):
 
     def _write(self) -> bool:
         if not self.source.is_empty:
-            self.source.accepted(self.rng.choice((by_send, by_write))(self.tls, self.source.chunk()))
+            way = self.rng.choice((by_send, by_write))
+            self.source.accepted(way(self.tls, self.source.chunk()))
         return self.source.is_empty
 
 
@@ -282,7 +311,8 @@ class Pumped(End):
 
     def __init__(self, tls, incoming, outgoing, raw, *args) -> None:
         super().__init__(tls, *args)
-        self._incoming, self._outgoing, self._raw = incoming, outgoing, raw
+        self._incoming, self._outgoing = incoming, outgoing
+        self.network = self._raw = raw
         self._waiting = b""  # taken from `outgoing`, but not by `raw` yet
 
     def run(self) -> None:
@@ -296,10 +326,10 @@ class Pumped(End):
     def steps(self):
         yield from self._all_of(self.tls.do_handshake)
         yield from self._all_of(self._read, self._write)
+        self.sink.check()
         yield from self._all_of(self.tls.unwrap)
         while self._waiting or self._outgoing.pending:
             yield self._push()
-        self.sink.check()
         self._waiting = FAREWELL
         got = self._incoming.read()
         while self._waiting or len(got) < len(FAREWELL):
@@ -422,10 +452,23 @@ def wrap(kind: str, context, raw, is_server: bool, bios, *args) -> End:
     return Threaded(tls, *args, timeout=DEADLINE if kind == "timeout" else None)
 
 
-def run_both(left: End, right: End) -> None:
-    """Run two ends that a network joins, each in a thread."""
-    with Peer(right.run):
-        left.run()
+def run_both(*ends: End) -> None:
+    """Run ends that a network joins, each in a thread; what the first to fail raised comes out."""
+    errors: queue.Queue[BaseException] = queue.Queue()
+
+    def carry(end) -> None:
+        try:
+            end.carry()
+        except BaseException as exc:
+            errors.put(exc)
+
+    peers = [Peer(carry, end) for end in ends]
+    for peer in peers:
+        peer.start()
+    for peer in peers:
+        peer.finish()
+    if not errors.empty():
+        raise errors.get()
 
 
 def run_in_turns(left: Pumped, right: Pumped, rng: random.Random) -> None:
