@@ -220,7 +220,7 @@ class Threaded(End):
         writer = Peer(self.carry, self._write)
         writer.start()
         try:
-            self._read()
+            self.carry(self._read)
         finally:
             writer.finish()
         self.sink.check()
