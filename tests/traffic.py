@@ -250,7 +250,10 @@ class Threaded(End):
 
 
 class Polled(End):
-    """A non-blocking socket: each direction waits in poll(2) for what its exception asked for."""
+    """A non-blocking socket: each direction waits in poll(2) for what its exception asked for.
+
+    It does not always read until there is an exception: it may wait whenever nothing is pending.
+    """
 
     def __init__(self, *args) -> None:
         super().__init__(*args)
@@ -280,11 +283,12 @@ class Polled(End):
                     if ready[0][1] & (waits[operation] | select.POLLHUP | select.POLLERR):
                         waits[operation] = 0
 
-    @staticmethod
-    def _once(operation, waits: dict) -> None:
+    def _once(self, operation, waits: dict) -> None:
         try:
             if operation() is not False:
                 del waits[operation]
+            elif operation == self._read and not self.tls.pending() and self.rng.random() < 0.5:
+                waits[operation] = select.POLLIN  # what is not pending is in the kernel
         except WANT_READ:
             waits[operation] = select.POLLIN
         except WANT_WRITE:
