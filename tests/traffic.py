@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import queue
 import random
 import select
 import socket
@@ -174,12 +173,14 @@ class End:
     def __init__(self, tls, seed: str, source: Source, sink: Sink, closes: bool) -> None:
         self.tls, self.source, self.sink, self.closes = tls, source, sink, closes
         self.rng = random.Random(seed)
+        self.errors: list[BaseException] = []  # the first is the cause of the others
 
     def carry(self, part=None) -> None:
         """Do it all, or a `part` of it: a function."""
         try:
             (part or self.run)()
-        except BaseException:
+        except BaseException as exc:
+            self.errors.append(exc)
             with contextlib.suppress(OSError):
                 # The plain socket's: TLS must not hear of it first.
                 socket.socket.shutdown(self.network, socket.SHUT_RDWR)
@@ -456,23 +457,18 @@ def wrap(kind: str, context, raw, is_server: bool, bios, *args) -> End:
     return Threaded(tls, *args, timeout=DEADLINE if kind == "timeout" else None)
 
 
-def run_both(*ends: End) -> None:
-    """Run ends that a network joins, each in a thread; what the first to fail raised comes out."""
-    errors: queue.Queue[BaseException] = queue.Queue()
-
-    def carry(end) -> None:
-        try:
-            end.carry()
-        except BaseException as exc:
-            errors.put(exc)
-
-    peers = [Peer(carry, end) for end in ends]
+def run_both(left: End, right: End) -> None:
+    """Run two ends that a network joins, each in a thread; the first failure comes out."""
+    errors = left.errors = right.errors
+    peers = [Peer(left.carry), Peer(right.carry)]
     for peer in peers:
         peer.start()
     for peer in peers:
+        peer.join(DEADLINE)
+    if errors:
+        raise errors[0]
+    for peer in peers:
         peer.finish()
-    if not errors.empty():
-        raise errors.get()
 
 
 def run_in_turns(left: Pumped, right: Pumped, rng: random.Random) -> None:
