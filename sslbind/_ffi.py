@@ -147,7 +147,7 @@ def reason_names() -> dict[tuple[int, int], str]:
 
 def unpack(result: int) -> tuple[int, Any]:
     """Return the status and the error record behind a result that is -PLAIN or less."""
-    err = ffi.gc(ffi.cast("sb_error *", -result), lib.sb_error_free)
+    err = ffi.gc(ffi.cast("sb_error *", -2 * result), lib.sb_error_free)
     return err.status, err
 
 

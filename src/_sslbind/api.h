@@ -287,8 +287,8 @@ void sb_conn_close(sb_conn *conn, int end, int release);
 
 /* The operations. timeout: seconds; 0 never waits, negative waits without limit. They wait
  * in poll(2) and hold no lock meanwhile. They return SB_OK or a count, SB_WANT_READ or
- * SB_WANT_WRITE, or minus the address of an error record for sb_error_free(): so a call that
- * succeeds needs to bring none along. */
+ * SB_WANT_WRITE, or minus half the address of an error record for sb_error_free(): so a call
+ * that succeeds needs to bring none along. */
 long long sb_conn_handshake(sb_conn *conn, double timeout);
 /* Between 1 and cap bytes, as many whole records as have arrived and fit. */
 long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout);

@@ -697,7 +697,9 @@ keep_error(int status, const sb_error *err)
     return kept;
 }
 
-/* The operations bring their status home as one number: see api.h. */
+/* The operations bring their status home as one number: see api.h. An address may have its highest
+ * bit set (half of those of 32 bits do, and tagged ones), and must not turn into a count by that;
+ * halved it has not, and loses nothing. */
 static long long
 result(int status, size_t count, const sb_error *err)
 {
@@ -705,7 +707,7 @@ result(int status, size_t count, const sb_error *err)
         return (long long)count;
     if (status == SB_WANT_READ || status == SB_WANT_WRITE)
         return status;
-    return -(long long)(intptr_t)keep_error(status, err);
+    return -(long long)((uintptr_t)keep_error(status, err) / 2);
 }
 
 static int

@@ -120,7 +120,7 @@ unpack(long long result, sb_error *err)
 
     if (result > -SB_PLAIN)
         return result;
-    kept = (sb_error *)(intptr_t)-result;
+    kept = (sb_error *)((uintptr_t)-result * 2);
     *err = *kept;
     sb_error_free(kept);
     return err->status;
