@@ -28,12 +28,17 @@ enum {
     COARSE = 2, /* seconds: the clock of FAT */
 };
 
+struct placed {
+    X509 *cert;
+    int place; /* in the text */
+};
+
 struct sb_anchors {
     atomic_int refs;
     STACK_OF(X509_OBJECT) *objects; /* in the order of the text */
     int n_crls;
     int n_certs;
-    X509 **by_subject; /* the certificates of `objects`, sorted */
+    struct placed *by_subject; /* the certificates of `objects`, sorted */
 };
 
 /* A file as it was when it was read. */
@@ -105,11 +110,15 @@ add_object(sb_anchors *anchors, X509 *cert, X509_CRL *crl)
     return 1;
 }
 
+/* Of one subject, the first in the text comes first: a copy that differs from it in its trust
+ * settings only does not count (X509_cmp(3)), and qsort(3) may change the order of equals. */
 static int
-compare_subjects(const void *a, const void *b)
+compare_placed(const void *a, const void *b)
 {
-    return X509_NAME_cmp(X509_get_subject_name(*(X509 *const *)a),
-                         X509_get_subject_name(*(X509 *const *)b));
+    const struct placed *one = a, *two = b;
+    int order = X509_NAME_cmp(X509_get_subject_name(one->cert), X509_get_subject_name(two->cert));
+
+    return order != 0 ? order : one->place - two->place;
 }
 
 static int
@@ -118,16 +127,16 @@ sort_by_subject(sb_anchors *anchors)
     size_t n = 0;
     int i;
 
-    anchors->by_subject = malloc(sizeof(X509 *) * ((size_t)anchors->n_certs + 1));
+    anchors->by_subject = malloc(sizeof(struct placed) * ((size_t)anchors->n_certs + 1));
     if (anchors->by_subject == NULL)
         return 0;
     for (i = 0; i < sk_X509_OBJECT_num(anchors->objects); i++) {
         X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(anchors->objects, i));
 
         if (cert != NULL)
-            anchors->by_subject[n++] = cert;
+            anchors->by_subject[n++] = (struct placed){cert, i};
     }
-    qsort(anchors->by_subject, n, sizeof(X509 *), compare_subjects);
+    qsort(anchors->by_subject, n, sizeof(struct placed), compare_placed);
     return 1;
 }
 
@@ -166,13 +175,13 @@ sb_anchors_copy_subject(const sb_anchors *anchors, X509_STORE *store, const X509
 
     while (low < high) { /* for the first whose subject is not before the name */
         middle = low + (high - low) / 2;
-        if (X509_NAME_cmp(X509_get_subject_name(anchors->by_subject[middle]), name) < 0)
+        if (X509_NAME_cmp(X509_get_subject_name(anchors->by_subject[middle].cert), name) < 0)
             low = middle + 1;
         else
             high = middle;
     }
     for (; low < anchors->n_certs; low++) {
-        X509 *cert = anchors->by_subject[low];
+        X509 *cert = anchors->by_subject[low].cert;
 
         if (X509_NAME_cmp(X509_get_subject_name(cert), name) != 0)
             break;
@@ -201,30 +210,7 @@ parse_file(sb_anchors *anchors, BIO *memory)
     return ok && anchors->n_certs + anchors->n_crls > 0;
 }
 
-/* Is there another certificate in the text? Found by looking, not by an error code that could
- * mean a damaged one just as well. */
-static int
-more_pem(BIO *memory)
-{
-    static const char *const headings[] = {"-----BEGIN " PEM_STRING_X509 "-----",
-                                           "-----BEGIN " PEM_STRING_X509_OLD "-----",
-                                           "-----BEGIN " PEM_STRING_X509_TRUSTED "-----"};
-    char *data = NULL;
-    long len = BIO_get_mem_data(memory, &data), i;
-    size_t k, size;
-
-    for (i = 0; i < len; i++) {
-        if (data[i] != '-')
-            continue;
-        for (k = 0; k < sizeof headings / sizeof headings[0]; k++) {
-            size = strlen(headings[k]);
-            if (size <= (size_t)(len - i) && memcmp(data + i, headings[k], size) == 0)
-                return 1;
-        }
-    }
-    return 0;
-}
-
+/* As the stdlib does it: other things may stand in a PEM text. */
 static int
 parse_certs(sb_anchors *anchors, BIO *memory, int pem)
 {
@@ -233,9 +219,11 @@ parse_certs(sb_anchors *anchors, BIO *memory, int pem)
 
     do {
         cert = pem ? PEM_read_bio_X509(memory, NULL, NULL, NULL) : d2i_X509_bio(memory, NULL);
-        ok = cert != NULL && add_object(anchors, cert, NULL);
+        if (cert == NULL)
+            return pem && anchors->n_certs > 0 && sb_no_more_pem();
+        ok = add_object(anchors, cert, NULL);
         X509_free(cert);
-    } while (ok && (pem ? more_pem(memory) : BIO_pending(memory) > 0));
+    } while (ok && (pem || BIO_pending(memory) > 0));
     return ok;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 
+#include <openssl/pem.h>
 #include <stdio.h>
 
 void
@@ -12,6 +13,14 @@ sb_clear_queue(void)
 {
     if (ERR_peek_error() != 0) /* clearing takes its time even with an empty queue */
         ERR_clear_error();
+}
+
+int
+sb_no_more_pem(void)
+{
+    unsigned long code = ERR_peek_last_error();
+
+    return ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
 }
 
 int

@@ -124,6 +124,7 @@ struct sb_conn {
 /* errors.c: the only reader of the error queue. */
 void sb_clear_queue(void);
 int sb_take_queue(sb_error *err, int line); /* SB_FAILED, with the newest error of the queue */
+int sb_no_more_pem(void); /* 1: the newest error is that a PEM text has come to its end */
 int sb_take_errno(sb_error *err, int errno_value, int line);
 int sb_fail_at(sb_error *err, int status, const char *text, int line);
 int sb_classify(sb_conn *conn, int ret, sb_error *err, int line);
