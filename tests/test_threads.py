@@ -633,3 +633,59 @@ signal.setitimer(signal.ITIMER_REAL, 0)
         version,
         "recv",
     )
+
+
+def test_a_handler_that_may_not_write(pki, version):
+    """A write that a signal's handler tries is refused, and lets no other thread in between."""
+    run_script(
+        SIGNALS
+        + """
+import threading
+data = b"x" * 6_000_000
+received = []
+
+def receive(size):
+    while size > 0:
+        received.append(other.recv(min(size, 65536)))
+        size -= len(received[-1])
+
+def write_in_between():
+    try:
+        sock.send(b"y")
+    except ssl.SSLError as exc:
+        heard.append(type(exc))
+
+def write(*_):
+    try:
+        sock.send(b"y")
+    except ssl.SSLError as exc:
+        heard.append(str(exc))
+    sock.settimeout(0)
+    other.settimeout(0.5)
+    try:
+        receive(len(data))  # all that is under way, so that only the order is in the way of a write
+    except socket.timeout:
+        pass
+    thread = threading.Thread(target=write_in_between)
+    thread.start()
+    thread.join()
+    other.settimeout(20)
+    rest = len(data) - sum(map(len, received))
+    threading.Thread(target=receive, args=(rest,)).start()
+
+signal.signal(signal.SIGALRM, write)
+sock.settimeout(20)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+sock.sendall(data)
+assert len(heard) == 2 and "a signal handler cannot write" in heard[0], heard
+assert heard[1] is ssl.SSLWantWriteError, heard
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join()
+assert b"".join(received) == data
+""",
+        pki.ca,
+        pki.server.both,
+        version,
+        "sendall",
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from links import client_context, memory_pair, server_context, shake_memory
-from outcomes import outcome
+from outcomes import ORACLE, outcome
 from pki import HOST
 
 import sslbind
@@ -77,6 +77,36 @@ def test_data(mod, pki):
         context.load_verify_locations(cadata=data)
         assert trusts(mod, context, pki)
     assert len(context.get_ca_certs()) == 2
+
+
+WORDS = {
+    "trusted": lambda pem: as_trusted(pem),
+    "heading in a line": lambda pem: "see -----BEGIN CERTIFICATE-----\n",
+    "NUL": lambda pem: "\0" + pem,
+    "damaged key": lambda pem: "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n",
+    "damaged certificate": lambda pem: pem.replace("MII", "!!!"),
+    "half": lambda pem: pem[: len(pem) // 2],
+}
+
+
+def as_trusted(pem: str) -> str:
+    """Return a certificate with settings of trust, for openssl(1): refused for servers."""
+    command = ["openssl", "x509", "-trustout", "-addreject", "serverAuth"]
+    done = subprocess.run(command, input=pem, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(not ORACLE, reason="in this, there is no oracle")
+@pytest.mark.parametrize("words", WORDS)
+def test_other_things_in_a_text(pki, words):
+    """What stands behind a certificate in a text is skipped or refused as by the stdlib."""
+    pem = Path(pki.ca).read_text()
+    told = []
+    for mod in (sslbind, ssl):
+        context = client(mod)
+        load = context.load_verify_locations
+        told.append((outcome(load, cadata=pem + WORDS[words](pem)), context.cert_store_stats()))
+    assert told[0] == told[1]
 
 
 def test_same_twice(mod, pki):

@@ -295,7 +295,8 @@ long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout);
 /* All of buf; returns len. A call that ended with SB_WANT_WRITE or SB_TIMEOUT must be repeated
  * with the same data, and goes on where it stopped: SSL_write_ex(3). One that ended with
  * SB_INTERRUPTED keeps other threads from writing until it is repeated with the time that was
- * left, or given up with sb_conn_stop_writing(). */
+ * left, or given up with sb_conn_stop_writing(), which is harmless after every other failure, and
+ * due after SB_BAD_ARG: that a signal handler cannot write while the thread it interrupts does. */
 long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout);
 void sb_conn_stop_writing(sb_conn *conn);
 /* Let the kernel send up to size bytes of a file, as soon as the socket takes some; returns how

@@ -106,6 +106,7 @@ struct sb_conn {
     int collect;    /* writes wait in unsent, for the whole of a batch */
     int writing;    /* some thread is in a write, maybe waiting: */
     pthread_t writer;
+    int refused;    /* writes of its signal handlers, until they are given up */
     size_t written; /* bytes of the user's buffer that are encrypted, until all are sent */
 
     BIO *kernel;         /* below the transport, with OP_ENABLE_KTLS; ktls.c has the theory */

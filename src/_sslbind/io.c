@@ -810,8 +810,11 @@ claim_writing(sb_conn *conn, int *is_writer, sb_error *err)
     if (conn->writing && !*is_writer) {
         if (!is_own_write(conn))
             return BUSY;
+        conn->refused++;
         return SB_FAIL(err, SB_BAD_ARG, "a signal handler cannot write while a write goes on");
     }
+    if (!*is_writer)
+        conn->refused = 0;
     conn->writing = *is_writer = 1;
     conn->writer = pthread_self();
     return SB_OK;
@@ -856,6 +859,17 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     return SB_OK;
 }
 
+static void
+end_writing(sb_conn *conn)
+{
+    sb_conn_lock(conn);
+    if (is_own_write(conn)) {
+        conn->writing = 0;
+        pthread_cond_broadcast(&conn->changed);
+    }
+    pthread_mutex_unlock(&conn->lock);
+}
+
 /* Is a call that was interrupted the writer? It may have been waiting for its turn. */
 static int
 still_writing(sb_conn *conn)
@@ -879,7 +893,7 @@ sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout)
         args.is_writer = still_writing(conn);
     status = run(conn, write_step, &args, timeout, &err);
     if (status != SB_INTERRUPTED && args.is_writer)
-        sb_conn_stop_writing(conn);
+        end_writing(conn);
     return result(status, len, &err);
 }
 
@@ -920,19 +934,23 @@ sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t size, int fla
         args.is_writer = still_writing(conn);
     status = run(conn, sendfile_step, &args, timeout, &err);
     if (status != SB_INTERRUPTED && args.is_writer)
-        sb_conn_stop_writing(conn);
+        end_writing(conn);
     return result(status, (size_t)args.sent, &err);
 }
 
+/* A refused one of a signal handler ends nothing: half a buffer of the write below is under way,
+ * and another thread would go on in the middle of its own. */
 void
 sb_conn_stop_writing(sb_conn *conn)
 {
+    int was_refused;
+
     sb_conn_lock(conn);
-    if (is_own_write(conn)) {
-        conn->writing = 0;
-        pthread_cond_broadcast(&conn->changed);
-    }
+    was_refused = is_own_write(conn) && conn->refused > 0;
+    conn->refused -= was_refused;
     pthread_mutex_unlock(&conn->lock);
+    if (!was_refused)
+        end_writing(conn);
 }
 
 /* SSL_shutdown() answers 0 once close_notify is sent; the second call waits for the peer's.

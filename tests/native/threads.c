@@ -462,7 +462,7 @@ shake_in_memory(contexts *c)
     sb_error err;
     sb_conn *client = sb_conn_new(c->client, 0, HOST, -1, down, up, c, &err);
     sb_conn *server = sb_conn_new(c->server, 1, NULL, -1, up, down, c, &err);
-    int mine = SB_WANT_READ, theirs = SB_WANT_READ;
+    long long mine = SB_WANT_READ, theirs = SB_WANT_READ;
     static char text[20000];
     char got_text[sizeof text];
     size_t got = 0;
@@ -628,7 +628,7 @@ drive(void *arg)
     driver *e = arg;
     char buf[PACKET] = {0};
     sb_error err;
-    int status;
+    long long status;
 
     while ((status = handshake(e->conn, 0, &err)) == SB_WANT_READ)
         usleep(50);
