@@ -158,6 +158,9 @@ CORPUS.update(
         "broken names": builder().add_extension(
             x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x05abc"), False
         ),
+        "no names": builder().add_extension(
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x00"), False
+        ),
         "UTF-8 host": builder().add_extension(raw_host("höst".encode()), False),
         "Latin-1 host": builder().add_extension(raw_host("höst".encode("latin-1")), False),
         "surrogate host": builder().add_extension(raw_host(b"a\xed\xa0\x80b"), False),

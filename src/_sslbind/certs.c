@@ -287,7 +287,7 @@ put_subject_alt_names(sb_block *out, const GENERAL_NAMES *names, BIO *memory)
     sb_sequence all, pair;
     int i;
 
-    if (sk_GENERAL_NAME_num(names) <= 0)
+    if (names == NULL)
         return 1;
     sb_put_text(out, "subjectAltName");
     all = sb_put_sequence(out, '(');

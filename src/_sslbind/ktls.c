@@ -211,6 +211,8 @@ sb_ktls_sendfile(sb_conn *conn, int file, long long offset, size_t size, int fla
 
     if (!conn->kernel_encrypts)
         return SB_FAIL(err, SB_FAILED, "Some I/O error occurred in sendfile()");
+    if ((off_t)offset != offset)
+        return SB_FAIL_ERRNO(err, EOVERFLOW);
     borrowed = begin_moment(conn->fd);
     errno = 0;
     sent = SSL_sendfile(conn->ssl, file, (off_t)offset, size, flags);
