@@ -22,6 +22,7 @@ import sslbind
 COUNT = int(os.environ.get("SSLBIND_LEAK_CONNECTIONS", "2000"))
 
 refcounted = pytest.mark.skipif(PYPY, reason="PyPy frees objects when it collects")
+pytestmark = pytest.mark.memory
 needs_proc = pytest.mark.skipif(
     not os.path.isdir("/proc/self/fd"), reason="descriptors and memory are read from /proc"
 )

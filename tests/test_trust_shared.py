@@ -672,6 +672,7 @@ needs_proc = pytest.mark.skipif(
 )
 
 
+@pytest.mark.memory
 @needs_proc
 def test_memory_of_a_context(bundle):
     """A default context keeps a small part of what the stdlib's keeps."""
@@ -691,6 +692,7 @@ print((resident() - before) / count)
     assert ours * 8 < theirs
 
 
+@pytest.mark.memory
 @needs_proc
 def test_memory_of_files_that_change(bundle):
     """What is kept of files that come and go is limited."""
