@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
     from ._ctx import _SSLContext
 
-# asyncio always asks for 256 KiB.
-_LARGE = 256 * 1024
+# asyncio always asks for 256 KiB. PyPy takes bytes of more than about 128 KiB fresh from the kernel,
+# whose page faults cost as much as the decryption: there a read delivers less.
+_LARGE = (256 if REFCOUNTED else 64) * 1024
 _large_pool: deque[Any] = deque()
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
