@@ -856,6 +856,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
             return blocked(conn, err);
     } while (conn->written < args->len);
     conn->written = 0;
+    conn->writing = args->is_writer = 0; /* run() wakes who waits for that */
     return SB_OK;
 }
 
