@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from ._ctx import _SSLContext
 
-# asyncio always asks for 256 KiB. PyPy takes bytes of more than about 128 KiB fresh from the kernel,
-# whose page faults cost as much as the decryption: there a read delivers less.
+# asyncio always asks for 256 KiB. PyPy makes bytes of more than about 128 KiB in memory fresh from
+# the kernel, whose page faults cost as much as the decryption: there a read delivers less.
 _LARGE = (256 if REFCOUNTED else 64) * 1024
 _large_pool: deque[Any] = deque()
 
