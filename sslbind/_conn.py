@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import _thread
 import operator
+import sys
 from _weakref import ref
 from collections import deque
 
@@ -18,7 +19,7 @@ from ._bio import MemoryBIO, as_view
 from ._certs import Certificate, check, known_info, load_info, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
 from ._ffi import (
-    INTERRUPTED,
+    AGAIN,
     PLAIN,
     REFCOUNTED,
     SMALL,
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 # the kernel, whose page faults cost as much as the decryption: there a read delivers less.
 _LARGE = (256 if REFCOUNTED else 64) * 1024
 _large_pool: deque[Any] = deque()
+
+# CPython's own takes a C int before Python 3.10.
+_SIZE_MAX = sys.maxsize if MODERN_DEFAULTS else 0x7FFFFFFF
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
 _CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.release
@@ -90,10 +94,6 @@ class _SSLSocket:
         return -1.0 if timeout is None else timeout
 
     def _error(self, status: int, err: Any, doing: str) -> Any:
-        """Return what to raise: a callback's own exception before anything else."""
-        pending = self._hooks.take()
-        if pending is not None:
-            return pending
         if status == _ffi.TIMEOUT and doing == "shutdown":
             doing = "read" if err.want == _ffi.WANT_READ else "write"
         return _errors.make(status, err, hostname=self._server_hostname, doing=doing)
@@ -122,6 +122,8 @@ class _SSLSocket:
         As soon as a byte is there it returns, with as many whole records as have arrived and
         fit. See: SSL_read_ex(3).
         """
+        if type(size) is not int:
+            size = operator.index(size)
         if buffer is not None:
             return self._read_into(size, buffer)
         pool, cap = small_pool, SMALL
@@ -130,7 +132,7 @@ class _SSLSocket:
                 if size < 0:
                     raise ValueError("size should not be negative")
                 return b""
-            if size > 0x7FFFFFFF:
+            if size > _SIZE_MAX:
                 raise OverflowError("signed integer is greater than maximum")
             pool, cap = _large_pool, _LARGE
             size = min(size, cap)
@@ -177,20 +179,16 @@ class _SSLSocket:
 
         Args: result: of ``call(connection, *args, timeout)``; doing: its name in messages.
         """
-        status = result
-        err: Any = None
-        while result <= -PLAIN:
-            status, err = _ffi.unpack(result)
-            if status != INTERRUPTED:
-                break
-            status = result = call(self._c_conn, *args, err.remaining)
-        if self._hooks.pending is None:
-            if status >= 0:
-                return status
-            if status == WANT_READ:
-                raise _errors.want_read()
-            if status == ZERO_RETURN and err.quiet and doing == "read":
-                return 0
+        while result <= AGAIN:
+            result = call(self._c_conn, *args, result)
+        status, err = (result, None) if result > -PLAIN else _ffi.unpack(result)
+        pending = self._hooks.take()
+        if pending is not None:  # before anything else
+            raise pending
+        if status >= 0:
+            return status
+        if status == ZERO_RETURN and err.quiet and doing == "read":
+            return 0
         raise self._error(status, err, doing)
 
     def write(self, b: Any, /) -> int:
@@ -457,42 +455,73 @@ class _Pump:
     what is left at the end of TLS is given back.
     """
 
-    __slots__ = ("incoming", "length", "order", "outgoing", "own_in", "own_out")
+    __slots__ = (
+        "draining",
+        "filling",
+        "incoming",
+        "length",
+        "more",
+        "order",
+        "outgoing",
+        "own_in",
+        "own_out",
+    )
 
     def __init__(self, incoming: Any, outgoing: Any) -> None:
         self.incoming = incoming
         self.outgoing = outgoing
         self.own_in = MemoryBIO()
         self.own_out = MemoryBIO()
-        self.order = _thread.allocate_lock()
+        # A signal handler or a finaliser may use the connection while a frame below it moves
+        # bytes: it must not wait for that frame, nor overtake it, which goes on when it returns.
+        self.order = _thread.RLock()
+        self.filling = self.draining = self.more = False
         self.length = ffi.new("size_t *")
 
     def fill(self) -> bool:
         """Take over what came in; return whether there was anything."""
         incoming, own = self.incoming, self.own_in
         with self.order:
-            data = incoming.read()
-            if data and lib.sb_bio_write(own._c_bio, data, len(data)) != _ffi.OK:
-                raise MemoryError
-            ended = incoming.eof and not own._ended
-            if ended:
-                own.write_eof()
+            if self.filling:
+                return False
+            try:
+                self.filling = True
+                data = incoming.read()
+                if data and lib.sb_bio_write(own._c_bio, data, len(data)) != _ffi.OK:
+                    raise MemoryError
+                ended = incoming.eof and not own._ended
+                if ended:
+                    own.write_eof()
+            finally:
+                self.filling = False
         return bool(data) or ended
 
     def drain(self) -> None:
         """Hand over what is to go out."""
+        with self.order:
+            self.more = True
+            if self.draining:
+                return
+            try:
+                self.draining = True
+                while self.more:
+                    self.more = False
+                    self._hand_over()
+            finally:
+                self.draining = False
+
+    def _hand_over(self) -> None:
         own = self.own_out._c_bio
         target, view = scratch = take_scratch()
-        with self.order:
-            count = lib.sb_bio_read_all(own, target, SMALL)
-            if 0 < count <= SMALL:
-                self.outgoing.write(view[:count])
-            elif count:
-                memory = lib.sb_bio_take(own, self.length)
-                try:
-                    self.outgoing.write(ffi.buffer(memory, self.length[0]))
-                finally:
-                    lib.sb_free(memory)
+        count = lib.sb_bio_read_all(own, target, SMALL)
+        if 0 < count <= SMALL:
+            self.outgoing.write(view[:count])
+        elif count:
+            memory = lib.sb_bio_take(own, self.length)
+            try:
+                self.outgoing.write(ffi.buffer(memory, self.length[0]))
+            finally:
+                lib.sb_free(memory)
         small_pool.append(scratch)
 
     def give_back(self) -> None:

@@ -171,8 +171,10 @@ class SSLContext(_Base):
         """
         if hostname is None:
             return None
-        if isinstance(hostname, str):
+        if type(hostname) is str:
             return _a_label(hostname)
+        if isinstance(hostname, str):  # a subclass may have an idea of its own of what is equal
+            return hostname.encode("idna").decode("ascii")
         return hostname.decode("ascii")
 
     def wrap_socket(

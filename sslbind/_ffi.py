@@ -28,7 +28,6 @@ OK: int = lib.SB_OK
 WANT_READ: int = lib.SB_WANT_READ
 WANT_WRITE: int = lib.SB_WANT_WRITE
 TIMEOUT: int = lib.SB_TIMEOUT
-INTERRUPTED: int = lib.SB_INTERRUPTED
 ZERO_RETURN: int = lib.SB_ZERO_RETURN
 ABRUPT_EOF: int = lib.SB_ABRUPT_EOF
 SYSCALL: int = lib.SB_SYSCALL
@@ -40,6 +39,7 @@ UNSUPPORTED: int = lib.SB_UNSUPPORTED
 CLOSED: int = lib.SB_CLOSED
 NOT_TEXT: int = lib.SB_NOT_TEXT
 PLAIN: int = lib.SB_PLAIN
+AGAIN: int = lib.sb_again
 
 
 #: ``ffi.new`` that leaves memory as it is: zeroing 256 KiB costs more than decrypting a record.
@@ -147,7 +147,7 @@ def reason_names() -> dict[tuple[int, int], str]:
 
 def unpack(result: int) -> tuple[int, Any]:
     """Return the status and the error record behind a result that is -PLAIN or less."""
-    err = ffi.gc(ffi.cast("sb_error *", -2 * result), lib.sb_error_free)
+    err = ffi.gc(ffi.cast("sb_error *", -4 * result), lib.sb_error_free)
     return err.status, err
 
 

@@ -17,7 +17,7 @@ enum sb_status {
     SB_WANT_READ = -1,   /* non-blocking, or memory: more input is needed first */
     SB_WANT_WRITE = -2,  /* non-blocking: the transport takes no more now */
     SB_TIMEOUT = -3,     /* the deadline passed; err->want says in which direction */
-    SB_INTERRUPTED = -4, /* a signal may have come; look, and call again with err->remaining */
+    SB_INTERRUPTED = -4, /* in C only: Python gets sb_again or less */
     SB_ZERO_RETURN = -5, /* the peer sent close_notify */
     SB_ABRUPT_EOF = -6,  /* the transport ended without close_notify */
     SB_SYSCALL = -7,     /* err->errno_value says which system error */
@@ -45,7 +45,7 @@ typedef struct sb_error {
     int line;         /* where in our C source it was noticed */
     int want;         /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
     int quiet;        /* with SB_ZERO_RETURN: we have not sent close_notify ourselves */
-    double remaining; /* with SB_INTERRUPTED: the timeout to call again with */
+    long long again;  /* with SB_INTERRUPTED: what the operation returns */
     char text[256];
 } sb_error;
 
@@ -287,20 +287,23 @@ void sb_conn_close(sb_conn *conn, int end, int release);
 
 /* The operations. timeout: seconds; 0 never waits, negative waits without limit. They wait
  * in poll(2) and hold no lock meanwhile. They return SB_OK or a count, SB_WANT_READ or
- * SB_WANT_WRITE, or minus half the address of an error record for sb_error_free(): so a call
- * that succeeds needs to bring none along. */
+ * SB_WANT_WRITE, or minus a quarter of the address of an error record for sb_error_free(): so a
+ * call that succeeds needs to bring none along. sb_again or less: a signal may have come; look,
+ * and call again with that number as the timeout. It is no record, since a signal handler that
+ * raises would lose it. */
+extern const long long sb_again;
 long long sb_conn_handshake(sb_conn *conn, double timeout);
 /* Between 1 and cap bytes, as many whole records as have arrived and fit. */
 long long sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout);
 /* All of buf; returns len. A call that ended with SB_WANT_WRITE or SB_TIMEOUT must be repeated
  * with the same data, and goes on where it stopped: SSL_write_ex(3). One that ended with
- * SB_INTERRUPTED keeps other threads from writing until it is repeated with the time that was
- * left, or given up with sb_conn_stop_writing(), which is harmless after every other failure, and
- * due after SB_BAD_ARG: that a signal handler cannot write while the thread it interrupts does. */
+ * sb_again keeps other threads from writing until it is repeated, or given up with
+ * sb_conn_stop_writing(), which is harmless after every other failure, and due after SB_BAD_ARG:
+ * that a signal handler cannot write while the thread it interrupts does. */
 long long sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout);
 void sb_conn_stop_writing(sb_conn *conn);
 /* Let the kernel send up to size bytes of a file, as soon as the socket takes some; returns how
- * many it took, 0 at the end of the file. SB_INTERRUPTED: as with sb_conn_write(). SB_FAILED: the
+ * many it took, 0 at the end of the file. sb_again: as with sb_conn_write(). SB_FAILED: the
  * kernel does not encrypt on this connection; SB_UNSUPPORTED: nor can it with this OpenSSL.
  * SSL_sendfile(3) */
 long long sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t size, int flags,

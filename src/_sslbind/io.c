@@ -9,7 +9,7 @@
  * sending, and OpenSSL, which allows one caller at a time, never sees two. Of the threads that
  * wait for the same direction one is in poll(2), the others sleep until it has had its turn.
  * The descriptor's own O_NONBLOCK plays no part: each system call says MSG_DONTWAIT.
- * EINTR ends the operation with SB_INTERRUPTED, for Python to run its signal handlers; it then
+ * EINTR ends the operation with sb_again, for Python to run its signal handlers; it then
  * calls again with the time that is left.
  *
  * Receiving
@@ -494,33 +494,34 @@ now_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Seconds that mark the time left of a call that is repeated after SB_INTERRUPTED; more than
- * any time limit (a hundred years). */
-static const double RESUMED = 4e9;
+/* What an interrupted operation returns is this less the nanoseconds that are left, or less
+ * NO_LIMIT; it comes back as the timeout. No address and no timeout is so far from zero. */
+const long long sb_again = -(1LL << 62);
+static const int64_t NO_LIMIT = 1LL << 61;
 
 static int
 is_resumed(double timeout)
 {
-    return timeout <= -2 || timeout >= RESUMED;
+    return timeout <= (double)sb_again;
 }
 
 /* INT64_MAX: no limit. */
 static int64_t
 deadline_after(double timeout)
 {
-    if (timeout < 0)
-        return INT64_MAX;
-    if (timeout >= RESUMED)
-        timeout -= RESUMED;
-    return now_ns() + (int64_t)(timeout * 1e9);
+    if (is_resumed(timeout)) {
+        timeout = (double)sb_again - timeout;
+        return timeout < (double)NO_LIMIT ? now_ns() + (int64_t)timeout : INT64_MAX;
+    }
+    return timeout < 0 ? INT64_MAX : now_ns() + (int64_t)(timeout * 1e9);
 }
 
 static int
 interrupted(int64_t deadline, sb_error *err)
 {
-    int64_t left = deadline == INT64_MAX ? 0 : deadline - now_ns();
+    int64_t left = deadline == INT64_MAX ? NO_LIMIT : deadline - now_ns();
 
-    err->remaining = deadline == INT64_MAX ? -2 : RESUMED + (double)(left > 0 ? left : 0) / 1e9;
+    err->again = sb_again - (left > 0 ? left : 0);
     return SB_INTERRUPTED;
 }
 
@@ -698,8 +699,8 @@ keep_error(int status, const sb_error *err)
 }
 
 /* The operations bring their status home as one number: see api.h. An address may have its highest
- * bit set (half of those of 32 bits do, and tagged ones), and must not turn into a count by that;
- * halved it has not, and loses nothing. */
+ * bit set (half of those of 32 bits do, and tagged ones), and must not turn into a count by that,
+ * nor into sb_again: a quarter of it does not, and loses nothing. */
 static long long
 result(int status, size_t count, const sb_error *err)
 {
@@ -707,7 +708,9 @@ result(int status, size_t count, const sb_error *err)
         return (long long)count;
     if (status == SB_WANT_READ || status == SB_WANT_WRITE)
         return status;
-    return -(long long)((uintptr_t)keep_error(status, err) / 2);
+    if (status == SB_INTERRUPTED)
+        return err->again;
+    return -(long long)((uintptr_t)keep_error(status, err) / 4);
 }
 
 static int

@@ -120,51 +120,51 @@ unpack(long long result, sb_error *err)
 
     if (result > -SB_PLAIN)
         return result;
-    kept = (sb_error *)((uintptr_t)-result * 2);
+    kept = (sb_error *)((uintptr_t)-result * 4);
     *err = *kept;
     sb_error_free(kept);
     return err->status;
 }
 
-/* As the Python side does it: an interrupted call is repeated with the time that is left. */
+/* As the Python side does it: an interrupted call is repeated with what it returned. */
 static long long
 handshake(sb_conn *conn, double timeout, sb_error *err)
 {
-    long long status = unpack(sb_conn_handshake(conn, timeout), err);
+    long long status = sb_conn_handshake(conn, timeout);
 
-    while (status == SB_INTERRUPTED)
-        status = unpack(sb_conn_handshake(conn, err->remaining), err);
-    return status;
+    while (status <= sb_again)
+        status = sb_conn_handshake(conn, (double)status);
+    return unpack(status, err);
 }
 
 static long long
 read_some(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err)
 {
-    long long n = unpack(sb_conn_read(conn, buf, cap, timeout), err);
+    long long n = sb_conn_read(conn, buf, cap, timeout);
 
-    while (n == SB_INTERRUPTED)
-        n = unpack(sb_conn_read(conn, buf, cap, err->remaining), err);
-    return n;
+    while (n <= sb_again)
+        n = sb_conn_read(conn, buf, cap, (double)n);
+    return unpack(n, err);
 }
 
 static long long
 write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *err)
 {
-    long long n = unpack(sb_conn_write(conn, buf, len, timeout), err);
+    long long n = sb_conn_write(conn, buf, len, timeout);
 
-    while (n == SB_INTERRUPTED)
-        n = unpack(sb_conn_write(conn, buf, len, err->remaining), err);
-    return n;
+    while (n <= sb_again)
+        n = sb_conn_write(conn, buf, len, (double)n);
+    return unpack(n, err);
 }
 
 static long long
 end(sb_conn *conn, sb_error *err)
 {
-    long long status = unpack(sb_conn_shutdown(conn, PATIENCE), err);
+    long long status = sb_conn_shutdown(conn, PATIENCE);
 
-    while (status == SB_INTERRUPTED)
-        status = unpack(sb_conn_shutdown(conn, err->remaining), err);
-    return status;
+    while (status <= sb_again)
+        status = sb_conn_shutdown(conn, (double)status);
+    return unpack(status, err);
 }
 
 /* ---------------------------------------------------------------- one connection */
