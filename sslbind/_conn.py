@@ -181,7 +181,10 @@ class _SSLSocket:
         """
         while result <= AGAIN:
             result = call(self._c_conn, *args, result)
-        status, err = (result, None) if result > -PLAIN else _ffi.unpack(result)
+        err: Any = None
+        status = result
+        if result <= -PLAIN:
+            status, err = _ffi.unpack(result)
         pending = self._hooks.take()
         if pending is not None:  # before anything else
             raise pending

@@ -6,10 +6,11 @@ import decimal
 import ssl
 
 import pytest
-import sslbind
 from links import Peer, client_context, memory_pair, raw_pair, server_context, shake_memory
 from outcomes import ORACLE, outcome
 from pki import HOST
+
+import sslbind
 from sslbind import _errors, _ffi
 from sslbind._ffi import ffi, lib
 
@@ -28,7 +29,7 @@ def ends(pki):
 
 
 def test_interruption_is_a_number(ends):
-    """It says how long to go on, and owns no memory: a handler that raises never gets to free it."""
+    """It says how long to go on, and owns no memory, which a handler that raises would leak."""
     ours, theirs = ends
     conn, buf = ours._sslobj._c_conn, ffi.new("char[16]")
     result = lib.sb_conn_read(conn, buf, 16, -1.0)
