@@ -513,7 +513,8 @@ deadline_after(double timeout)
         timeout = (double)sb_again - timeout;
         return timeout < (double)NO_LIMIT ? now_ns() + (int64_t)timeout : INT64_MAX;
     }
-    return timeout < 0 ? INT64_MAX : now_ns() + (int64_t)(timeout * 1e9);
+    /* A limit of thirty years is none, and nanoseconds overflow at three hundred. */
+    return timeout < 0 || timeout > 1e9 ? INT64_MAX : now_ns() + (int64_t)(timeout * 1e9);
 }
 
 static int
