@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 # TLS alerts, RFC 8446 6.
 _HANDSHAKE_FAILURE = 40
 _INTERNAL_ERROR = 80
-#: The longest password that OpenSSL makes room for, PEM_BUFSIZE in pem.h.
-PASSWORD_MAX = 1024
 
 
 if TYPE_CHECKING:
