@@ -14,12 +14,15 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 SOURCE = Path("src") / "_sslbind"
+#: Can the extension have a module of CPython's own kind beside that of cffi? See native.c.
+NATIVE = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 #: Libraries of ERR_LIB_* that have a name in an error but no reasons of their own.
 LIBS_WITHOUT_REASONS = (
     *("NONE", "SYS", "BUF", "DSO", "ECDSA", "ECDH", "FIPS", "HMAC", "KDF", "SM2", "PROP", "USER"),
@@ -160,10 +163,13 @@ def make_builder(module: str = "sslbind._sslbind") -> FFI:
     ffi.cdef('extern "Python+C" {\n' + upcalls + "\n}")
     options = openssl_options()
     options["include_dirs"].insert(0, str(SOURCE))
+    sources = [*(HERE / SOURCE).glob("*.c")]
+    if NATIVE:
+        sources += (HERE / SOURCE).glob("cpython/*.c")
     ffi.set_source(
         module,
         preamble(),
-        sources=sorted(str(p.relative_to(HERE)) for p in (HERE / SOURCE).glob("*.c")),
+        sources=sorted(str(p.relative_to(HERE)) for p in sources),
         depends=sorted(str(p.relative_to(HERE)) for p in (HERE / SOURCE).glob("*.[ht]*")),
         **options,
     )

@@ -84,9 +84,13 @@ make_pair(int over_sockets)
         make_sockets(fds);
     else
         REQUIRE((both.up = sb_bio_new()) != NULL && (both.down = sb_bio_new()) != NULL);
-    both.near = sb_conn_new(client, 0, "localhost", fds[0], both.down, both.up, NULL, &err);
-    both.far = sb_conn_new(server, 1, NULL, fds[1], both.up, both.down, NULL, &err);
+    both.near = sb_conn_new(client, 0, "localhost", fds[0], &err);
+    both.far = sb_conn_new(server, 1, NULL, fds[1], &err);
     REQUIRE(both.near != NULL && both.far != NULL);
+    if (!over_sockets) {
+        REQUIRE(sb_conn_set_buffers(both.near, both.down, both.up) == SB_OK);
+        REQUIRE(sb_conn_set_buffers(both.far, both.up, both.down) == SB_OK);
+    }
     return both;
 }
 

@@ -8,29 +8,15 @@ that is left.
 from __future__ import annotations
 
 import _socket
-import _thread
 import operator
-import sys
 from _weakref import ref
-from collections import deque
 
 from . import _errors, _ffi
-from ._bio import MemoryBIO, as_view
+from ._bio import MemoryBIO
 from ._certs import Certificate, check, known_info, load_info, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
-from ._ffi import (
-    AGAIN,
-    PLAIN,
-    REFCOUNTED,
-    SMALL,
-    WANT_READ,
-    ZERO_RETURN,
-    ffi,
-    lib,
-    small_pool,
-    take_scratch,
-)
-from ._hooks import Hooks
+from ._ffi import AGAIN, PLAIN, REFCOUNTED, SIZE_MAX, ZERO_RETURN, ffi, lib, native
+from ._pump import Pump
 from ._session import SSLSession
 
 TYPE_CHECKING = False
@@ -38,141 +24,69 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ._ctx import _SSLContext
+if TYPE_CHECKING or native is None:
+    from ._portable import Operations
 
-# asyncio always asks for 256 KiB. PyPy makes bytes of more than about 128 KiB in memory fresh from
-# the kernel, whose page faults cost as much as the decryption: there a read delivers less.
-_LARGE = (256 if REFCOUNTED else 64) * 1024
-_large_pool: deque[Any] = deque()
+    _environment = None
+else:
+    _cast, _POINTER = ffi.cast, ffi.typeof("sb_conn *")
 
-# CPython's own takes a C int before Python 3.10.
-_SIZE_MAX = sys.maxsize if MODERN_DEFAULTS else 0x7FFFFFFF
+    class Operations(native.Operations):
+        """That of native.c, and the connection as cffi takes it."""
 
-_c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
-_CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.release
+        __slots__ = ()
 
-# Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
-_gettimeout = _socket.socket.gettimeout
+        @property
+        def _c_conn(self) -> Any:
+            return _cast(_POINTER, self._address)
+
+    try:
+        from _ssl import MemoryBIO as _host_bio
+    except ImportError:
+        _host_bio = None
+    _environment = native.environment(
+        _socket.socket.gettimeout,  # not the object's own method: see _portable.py
+        _errors.no_socket,
+        _errors.want_read,
+        _host_bio,
+        getattr(_host_bio, "read", None),
+        getattr(_host_bio, "write", None),
+        SIZE_MAX,
+    )
 
 
-#: A rough size of an SSL, for PyPy's collector.
-_SSL_SIZE = 20_000
-
-
-class _SSLSocket:
+class _SSLSocket(Operations):
     """A TLS connection over a socket or over two memory buffers. See: ssl(7)."""
 
     __slots__ = (
         "__weakref__",
-        "_c_conn",
         "_context",
-        "_hooks",
         "_owner",
+        "_parked",
         "_server_hostname",
-        "_sock",
     )
 
-    _c_conn: Any
     _context: _SSLContext
     _server_hostname: str | None
-    _hooks: Hooks
-    _sock: ref[_socket.socket] | None
     _owner: ref[Any] | None
+    _parked: BaseException | None  #: what a callback raised, for the operation to raise
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _SSLSocket:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
 
-    # ------------------------------------------------------------ the four operations
-
-    def _timeout(self) -> float:
-        """Return seconds for C: 0 never waits, a negative number waits without limit."""
-        if self._sock is None:
-            return 0.0
-        sock = self._sock()
-        if sock is None:
-            raise _errors.no_socket()
-        timeout = _gettimeout(sock)
-        return -1.0 if timeout is None else timeout
+    # ------------------------------------------------------------ operations
 
     def _error(self, status: int, err: Any, doing: str) -> Any:
         if status == _ffi.TIMEOUT and doing == "shutdown":
             doing = "read" if err.want == _ffi.WANT_READ else "write"
         return _errors.make(status, err, hostname=self._server_hostname, doing=doing)
 
-    def do_handshake(self) -> None:
-        """Perform the handshake. See: SSL_do_handshake(3).
-
-        Raises: SSLCertVerificationError, SSLError, OSError, TimeoutError, SSLWantReadError,
-                SSLWantWriteError; what a callback raised.
-        """
-        self._perform(lib.sb_conn_handshake, "handshake")
-
     def shutdown(self) -> Any:
         """Send close_notify and wait for the peer's; return the socket. SSL_shutdown(3)."""
-        self._perform(lib.sb_conn_shutdown, "shutdown")
+        self._shut_down()
+        if self._pump is not None:
+            self._pump.give_back()
         return self._sock() if self._sock is not None else None
-
-    def _perform(self, call: Any, doing: str) -> None:
-        result = call(self._c_conn, self._timeout())
-        if result != 0 or self._hooks.pending is not None:
-            self._go_on(result, doing, call)
-
-    def read(self, size: int, buffer: Any = None, /) -> Any:
-        """Return up to `size` bytes, or put them into `buffer` and return how many.
-
-        As soon as a byte is there it returns, with as many whole records as have arrived and
-        fit. See: SSL_read_ex(3).
-        """
-        if type(size) is not int:
-            size = operator.index(size)
-        if buffer is not None:
-            return self._read_into(size, buffer)
-        pool, cap = small_pool, SMALL
-        if not 0 < size <= cap:
-            if size <= 0:
-                if size < 0:
-                    raise ValueError("size should not be negative")
-                return b""
-            if size > _SIZE_MAX:
-                raise OverflowError("signed integer is greater than maximum")
-            pool, cap = _large_pool, _LARGE
-            size = min(size, cap)
-        try:
-            scratch = pool.pop()
-        except IndexError:
-            scratch = _ffi.new_scratch(cap)
-        target, view = scratch
-        timeout = 0.0 if self._sock is None else self._timeout()
-        count = _c_read(self._c_conn, target, size, timeout)
-        if count <= 0 or self._hooks.pending is not None:
-            if count == WANT_READ and self._hooks.pending is None:
-                pool.append(scratch)
-                raise _errors.want_read()  # at once: event loops meet this after all other reads
-            count = self._go_on(count, "read", _c_read, target, size)
-        data = view[:count]
-        pool.append(scratch)
-        return data
-
-    def _read_into(self, size: int, buffer: Any) -> int:
-        try:
-            target = _from_buffer(_CHARS, buffer, True)
-        except (TypeError, BufferError) as exc:
-            raise TypeError(
-                f"read() argument 2 must be read-write bytes-like object, "
-                f"not {type(buffer).__name__}"
-            ) from exc
-        try:
-            cap = len(target)
-            if not 0 < size <= cap:
-                size = cap
-            if not size:
-                return 0
-            timeout = 0.0 if self._sock is None else self._timeout()
-            count: int = _c_read(self._c_conn, target, size, timeout)
-            if count <= 0 or self._hooks.pending is not None:
-                count = self._go_on(count, "read", _c_read, target, size)
-            return count
-        finally:
-            _release(target)  # or a traceback would keep the buffer from being resized
 
     def _go_on(self, result: int, doing: str, call: Any, *args: Any) -> int:
         """Return what an operation that has not done anything so far gives in the end.
@@ -180,42 +94,25 @@ class _SSLSocket:
         Args: result: of ``call(connection, *args, timeout)``; doing: its name in messages.
         """
         while result <= AGAIN:
+            if self._pump is not None:
+                self._pump.drain()
             result = call(self._c_conn, *args, result)
+        return self._finish(result, doing)
+
+    def _finish(self, result: int, doing: str) -> int:
+        """Return what a result stands for that is not AGAIN, or raise it."""
         err: Any = None
         status = result
         if result <= -PLAIN:
             status, err = _ffi.unpack(result)
-        pending = self._hooks.take()
-        if pending is not None:  # before anything else
-            raise pending
+        parked, self._parked = self._parked, None
+        if parked is not None:  # before anything else
+            raise parked
         if status >= 0:
             return status
         if status == ZERO_RETURN and err.quiet and doing == "read":
             return 0
         raise self._error(status, err, doing)
-
-    def write(self, b: Any, /) -> int:
-        """Send `b` and return its length; after SSLWantWriteError repeat with the same data.
-
-        See: SSL_write_ex(3).
-        """
-        if type(b) is bytes:
-            return self._write_with_length(b, len(b))
-        with as_view(b) as view, ffi.from_buffer(view) as data:
-            return self._write_with_length(data, view.nbytes)
-
-    def _write_with_length(self, data: Any, size: int) -> int:
-        """Send `size` bytes from bytes or from a ``char *``; PyPy's ``Lib/ssl.py`` calls it too."""
-        count: int = -1
-        try:
-            timeout = 0.0 if self._sock is None else self._timeout()
-            count = _c_write(self._c_conn, data, size, timeout)
-            if count < 0 or self._hooks.pending is not None:
-                count = self._go_on(count, "write", _c_write, data, size)
-            return count
-        finally:
-            if count < 0:  # a signal handler may have raised: let other threads write
-                lib.sb_conn_stop_writing(self._c_conn)
 
     def pending(self) -> int:
         """Return how many decrypted bytes wait to be read. See: SSL_pending(3)."""
@@ -244,7 +141,7 @@ class _SSLSocket:
         sent: int = -1
         try:
             sent = lib.sb_conn_sendfile(self._c_conn, fd, offset, size, flags, self._timeout())
-            if sent < 0 or self._hooks.pending is not None:
+            if sent < 0 or self._parked is not None:
                 call = lib.sb_conn_sendfile
                 sent = self._go_on(sent, "write", call, fd, offset, size, flags)
             return sent
@@ -450,143 +347,6 @@ class _SSLSocket:
 _SSLSocket.__module__ = "_ssl"
 
 
-class _Pump:
-    """Moves bytes between buffers of another module's MemoryBIO class and our own.
-
-    asyncio, trio and others make stdlib's MemoryBIO and hand it to our wrap_bio(). What an
-    operation needs is not known before it, so all that is there is taken over before it, and
-    what is left at the end of TLS is given back.
-    """
-
-    __slots__ = (
-        "draining",
-        "filling",
-        "incoming",
-        "length",
-        "more",
-        "order",
-        "outgoing",
-        "own_in",
-        "own_out",
-    )
-
-    def __init__(self, incoming: Any, outgoing: Any) -> None:
-        self.incoming = incoming
-        self.outgoing = outgoing
-        self.own_in = MemoryBIO()
-        self.own_out = MemoryBIO()
-        # A signal handler or a finaliser may use the connection while a frame below it moves
-        # bytes: it must not wait for that frame, nor overtake it, which goes on when it returns.
-        self.order = _thread.RLock()
-        self.filling = self.draining = self.more = False
-        self.length = ffi.new("size_t *")
-
-    def fill(self) -> bool:
-        """Take over what came in; return whether there was anything."""
-        incoming, own = self.incoming, self.own_in
-        with self.order:
-            if self.filling:
-                return False
-            try:
-                self.filling = True
-                data = incoming.read()
-                if data and lib.sb_bio_write(own._c_bio, data, len(data)) != _ffi.OK:
-                    raise MemoryError
-                ended = incoming.eof and not own._ended
-                if ended:
-                    own.write_eof()
-            finally:
-                self.filling = False
-        return bool(data) or ended
-
-    def drain(self) -> None:
-        """Hand over what is to go out."""
-        with self.order:
-            self.more = True
-            if self.draining:
-                return
-            try:
-                self.draining = True
-                while self.more:
-                    self.more = False
-                    self._hand_over()
-            finally:
-                self.draining = False
-
-    def _hand_over(self) -> None:
-        own = self.own_out._c_bio
-        target, view = scratch = take_scratch()
-        count = lib.sb_bio_read_all(own, target, SMALL)
-        if 0 < count <= SMALL:
-            self.outgoing.write(view[:count])
-        elif count:
-            memory = lib.sb_bio_take(own, self.length)
-            try:
-                self.outgoing.write(ffi.buffer(memory, self.length[0]))
-            finally:
-                lib.sb_free(memory)
-        small_pool.append(scratch)
-
-    def give_back(self) -> None:
-        """Return what came behind the peer's close_notify, unless the end was marked already."""
-        with self.order:
-            if self.own_in.pending and not self.own_in._ended:
-                self.incoming.write(self.own_in.read() + self.incoming.read())
-
-
-class _PumpedConnection(_SSLSocket):
-    """A connection over another module's memory buffers."""
-
-    __slots__ = ("_pump",)
-
-    _pump: _Pump
-
-    def _perform(self, call: Any, doing: str) -> None:
-        self._pump.fill()
-        try:
-            super()._perform(call, doing)
-        finally:
-            self._pump.drain()
-        if doing == "shutdown":
-            self._pump.give_back()
-
-    def read(self, size: int, buffer: Any = None, /) -> Any:
-        """Read, from what has come in by now."""
-        pump = self._pump
-        incoming = pump.incoming
-        if incoming.pending or incoming.eof:
-            pump.fill()
-        try:
-            return _read(self, size, buffer)
-        finally:
-            if _pending(pump.own_out._c_bio):  # as after a key update
-                pump.drain()
-
-    def _write_with_length(self, data: Any, size: int) -> int:
-        try:
-            return _write_with_length(self, data, size)
-        except _errors.SSLWantReadError:
-            if not self._pump.fill():
-                raise
-            return _write_with_length(self, data, size)
-        finally:
-            self._pump.drain()
-
-    def pending(self) -> int:
-        """Return how many bytes wait to be read, encrypted ones that were taken over included.
-
-        uvloop reads on while this or the other module's buffer is not at 0.
-        """
-        return super().pending() + self._pump.own_in.pending
-
-
-_read, _write_with_length, _pending = (
-    _SSLSocket.read,
-    _SSLSocket._write_with_length,
-    lib.sb_bio_pending,
-)
-
-
 def _hostname(value: str | bytes) -> bytes:
     if isinstance(value, str):
         raw = value.encode("ascii")
@@ -624,37 +384,35 @@ def make_connection(
     if ctx._protocol == wrong and MODERN_DEFAULTS:
         _refuse_side(server_side)
     host = NULL if server_hostname is None else _hostname(server_hostname)
-    fd, c_in, c_out = -1, NULL, NULL
-    pump = None
-    if bios is not None:
+    incoming = outgoing = None
+    fd, pumped = -1, False
+    if bios is None:
+        fd = _descriptor(sock)
+    else:
         incoming, outgoing = bios
         if not isinstance(incoming, MemoryBIO) or not isinstance(outgoing, MemoryBIO):
-            pump = _pump_between(incoming, outgoing)
-            incoming, outgoing = pump.own_in, pump.own_out
-        c_in, c_out = incoming._c_bio, outgoing._c_bio
-    else:
-        fd = _descriptor(sock)
-    self: _SSLSocket
-    if pump is None:
-        self = _new_object(_SSLSocket)
-    else:
-        self = _new_object(_PumpedConnection)
-        self._pump = pump
+            _check_bios(bios)
+            pumped = True
+    self: _SSLSocket = _new_object(_SSLSocket)
     self._context = ctx
-    self._sock = None if sock is None else _weak(sock)
     self._owner = None if owner is None else _weak(owner)
     self._server_hostname = server_hostname if server_hostname is None else host.decode()
-    self._hooks = hooks = Hooks(self)
-    args = ctx._c_ctx, server_side, host, fd, c_in, c_out, hooks.handle
-    pointer = lib.sb_conn_new(*args, NULL) or _explain(args)
-    self._c_conn = _gc(pointer, _conn_free, _SSL_SIZE)
+    self._parked = None
+    pump = Pump(incoming, outgoing) if pumped else None
+    weak_sock = None if sock is None else _weak(sock)
+    address = _open(ctx._c_ctx, server_side, host, fd, NULL)
+    if not address:
+        address = _explain(ctx._c_ctx, server_side, host, fd)
+    self._bind(address, weak_sock, incoming, outgoing, pump, _environment)
+    if pump is not None:
+        pump.c_conn = self._c_conn
     if session is not None:
         self.session = session
     return self
 
 
 NULL = ffi.NULL
-_new_object, _weak, _gc, _conn_free = object.__new__, ref, ffi.gc, lib.sb_conn_free
+_new_object, _weak, _open = object.__new__, ref, lib.sb_conn_open
 
 
 def _descriptor(sock: Any) -> int:
@@ -666,17 +424,16 @@ def _descriptor(sock: Any) -> int:
     return fd
 
 
-def _pump_between(incoming: Any, outgoing: Any) -> _Pump:
-    for bio in (incoming, outgoing):
+def _check_bios(bios: tuple[Any, Any]) -> None:
+    for bio in bios:
         if not hasattr(bio, "pending") or not hasattr(bio, "write_eof"):
             raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
-    return _Pump(incoming, outgoing)
 
 
-def _explain(args: tuple[Any, ...]) -> Any:
-    """Try once more what has failed, for its error; return the connection should it succeed."""
+def _explain(*args: Any) -> int:
+    """Try once more what has failed, for its error; return the address should it succeed."""
     err = _errors.new_record()
-    pointer = lib.sb_conn_new(*args, err)
-    if not pointer:
+    address: int = _open(*args, err)
+    if not address:
         raise _errors.make(_ffi.FAILED if err.code else _ffi.NO_MEMORY, err)
-    return pointer
+    return address

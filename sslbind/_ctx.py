@@ -8,7 +8,6 @@ import sys
 import warnings
 
 from . import _constants, _errors, _ffi
-from ._bio import as_view
 from ._certs import encode, fields, take_array
 from ._conn import _SSLSocket, make_connection
 from ._constants import (
@@ -23,7 +22,7 @@ from ._constants import (
     PROTOCOL_TLS_CLIENT,
     PROTOCOL_TLS_SERVER,
 )
-from ._ffi import ffi, lib
+from ._ffi import as_view, ffi, lib
 from ._hooks import PasswordHooks
 
 TYPE_CHECKING = False

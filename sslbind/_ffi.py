@@ -17,11 +17,34 @@ if TYPE_CHECKING:
     Scratch = tuple[Any, Any]
     Path = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 
+
+def _load_native() -> Any:
+    """Return the second module of the same file, None where it has none (see native.c there)."""
+    # What importlib.machinery has, without the import of that.
+    from _frozen_importlib import ModuleSpec
+    from _frozen_importlib_external import ExtensionFileLoader
+
+    name, path = f"{__package__}._native", _sslbind.__file__
+    loader = ExtensionFileLoader(name, path)
+    try:
+        module = loader.create_module(ModuleSpec(name, loader, origin=path))
+    except ImportError:
+        return None
+    loader.exec_module(module)
+    return module
+
+
 ffi: Any = _sslbind.ffi
 lib: Any = _sslbind.lib
 
 #: Does an object die with its last reference? Else memory of OpenSSL's is given back on close.
 REFCOUNTED = sys.implementation.name == "cpython"
+
+#: The classes of `_portable` in C; None on PyPy, and on CPython without a GIL.
+native: Any = _load_native() if REFCOUNTED else None
+
+#: How many bytes a read may ask for: CPython's own takes a C int before Python 3.10.
+SIZE_MAX = sys.maxsize if sys.version_info >= (3, 10) else 0x7FFFFFFF
 
 # What enum sb_status in src/_sslbind/api.h says.
 OK: int = lib.SB_OK
@@ -154,3 +177,14 @@ def unpack(result: int) -> tuple[int, Any]:
 def verify_text(code: int) -> str:
     """Return the text of a verification error. See: X509_verify_cert_error_string(3)."""
     return text(lib.sb_verify_text(code)) or ""
+
+
+def as_view(data: Any) -> memoryview:
+    """Return contiguous bytes; TypeError for what has none, BufferError for scattered ones."""
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}") from None
+    if not view.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    return view

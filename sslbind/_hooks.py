@@ -1,27 +1,26 @@
-"""Every function that C may call, and the record that a call finds its way by.
+"""Every function that C may call, and how a call finds its way.
 
 The way of a callback:
 
-1. A connection, or the loading of a key, makes a ``Hooks`` record and a cffi handle to it, and
-   keeps both. The record refers to the connection only weakly: a handle to the connection
-   itself would keep it alive for ever.
-2. C stores the handle and hands it to ``sb_py_<event>`` (``src/_sslbind/upcalls.h``).
-3. ``upcall`` finds the record and runs the function below. An exception must not unwind through
+1. C stores a handle of the connection: with native.c its address, for it lives as long as the
+   operation that callbacks run in; elsewhere a cffi handle to a weak reference, since one to the
+   connection would keep that alive for ever. The loading of a key has one to ``PasswordHooks``.
+2. C hands it to ``sb_py_<event>`` (``src/_sslbind/upcalls.h``).
+3. ``upcall`` finds the connection and runs the function below. An exception must not unwind through
    C: it is reported by the event's rule, and C gets the failing value. cffi itself returns that
    value too if even the reporting fails.
 4. By the rule of stdlib, an exception in the SNI and PSK callbacks goes to
    ``sys.unraisablehook`` and ends the handshake; one in the message or password callback is
-   kept in ``Hooks.pending`` and raised by the operation itself.
+   parked and raised by the operation itself.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
-from _weakref import ref
 from types import SimpleNamespace
 
-from ._ffi import ffi
+from ._ffi import ffi, native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,28 +34,16 @@ _HANDSHAKE_FAILURE = 40
 _INTERNAL_ERROR = 80
 
 
-if TYPE_CHECKING:
-    _Weak = ref[_SSLSocket]
+if native is None:
+
+    def _connection(handle: Any) -> _SSLSocket | None:
+        return ffi.from_handle(handle)()  # type: ignore[no-any-return]  # a weak reference
+
 else:
-    _Weak = ref
+    _ADDRESS = ffi.typeof("uintptr_t")
 
-
-class Hooks(_Weak):
-    """What a callback needs: the connection, held weakly, and a place for its exception."""
-
-    __slots__ = ("handle", "pending")
-
-    handle: Any
-    pending: BaseException | None
-
-    def __init__(self, conn: _SSLSocket) -> None:  # which ref.__new__() has taken
-        self.pending = None
-        self.handle = ffi.new_handle(self)
-
-    def take(self) -> BaseException | None:
-        """Return the exception that waits here, and forget it."""
-        pending, self.pending = self.pending, None
-        return pending
+    def _connection(handle: Any) -> _SSLSocket | None:
+        return native.connection_at(int(ffi.cast(_ADDRESS, handle)))  # type: ignore[no-any-return]
 
 
 class PasswordHooks:
@@ -80,25 +67,31 @@ def _unraisable(exc: BaseException, subject: object) -> None:
     )
 
 
-def _park(hooks: Hooks | PasswordHooks, exc: BaseException) -> None:
-    hooks.pending = exc
+def _park(conn: _SSLSocket | None, exc: BaseException) -> None:
+    if conn is not None:
+        conn._parked = exc
 
 
-def _report(hooks: Hooks, exc: BaseException) -> None:
-    conn = hooks()
+def _report(conn: _SSLSocket | None, exc: BaseException) -> None:
     _unraisable(exc, conn.context if conn is not None else None)
 
 
+def _park_password(hooks: PasswordHooks, exc: BaseException) -> None:
+    hooks.pending = exc
+
+
 def _upcall(
-    failing: Any, report: Callable[[Hooks, BaseException], None]
+    failing: Any,
+    report: Callable[[Any, BaseException], None],
+    find: Callable[[Any], Any] = _connection,
 ) -> Callable[[_Function], _Function]:
     def register(function: _Function) -> _Function:
         def guarded(handle: Any, *args: Any) -> Any:
-            hooks = ffi.from_handle(handle)
+            subject = find(handle)
             try:
-                return function(hooks, *args)
+                return function(subject, *args)
             except BaseException as exc:  # KeyboardInterrupt too: C cannot unwind
-                report(hooks, exc)
+                report(subject, exc)
                 return failing
 
         options = {} if failing is None else {"error": failing}
@@ -109,8 +102,7 @@ def _upcall(
 
 
 @_upcall(failing=_INTERNAL_ERROR + 1, report=_report)
-def sb_py_sni(hooks: Hooks, name: Any) -> int:
-    conn = hooks()
+def sb_py_sni(conn: _SSLSocket | None, name: Any) -> int:
     if conn is None:
         return _INTERNAL_ERROR + 1
     ctx = conn.context
@@ -138,9 +130,10 @@ _ALERT, _HANDSHAKE, _CHANGE_CIPHER_SPEC, _HEADER, _INNER = 21, 22, 20, 0x100, 0x
 
 
 @_upcall(failing=None, report=_park)
-def sb_py_message(hooks: Hooks, write: int, version: int, kind: int, buf: Any, size: int) -> None:
-    conn = hooks()
-    if conn is None or hooks.pending is not None:
+def sb_py_message(
+    conn: _SSLSocket | None, write: int, version: int, kind: int, buf: Any, size: int
+) -> None:
+    if conn is None or conn._parked is not None:
         return
     callback = conn.context._c_message
     if callback is None:
@@ -159,7 +152,7 @@ def sb_py_message(hooks: Hooks, write: int, version: int, kind: int, buf: Any, s
     callback(conn._public(), "write" if write else "read", version, kind, message, data)
 
 
-@_upcall(failing=-1, report=_park)
+@_upcall(failing=-1, report=_park_password, find=ffi.from_handle)
 def sb_py_password(hooks: PasswordHooks, buf: Any, cap: int) -> int:
     password = hooks.password
     if callable(password):
@@ -183,9 +176,8 @@ def _key(raw: Any, buf: Any, cap: int) -> int:
 
 @_upcall(failing=0, report=_report)
 def sb_py_psk_client(
-    hooks: Hooks, hint: Any, identity_buf: Any, identity_cap: int, buf: Any, cap: int
+    conn: _SSLSocket | None, hint: Any, identity_buf: Any, identity_cap: int, buf: Any, cap: int
 ) -> int:
-    conn = hooks()
     callback = conn.context._psk_client if conn is not None else None
     if callback is None:
         return 0
@@ -199,8 +191,7 @@ def sb_py_psk_client(
 
 
 @_upcall(failing=0, report=_report)
-def sb_py_psk_server(hooks: Hooks, identity: Any, buf: Any, cap: int) -> int:
-    conn = hooks()
+def sb_py_psk_server(conn: _SSLSocket | None, identity: Any, buf: Any, cap: int) -> int:
     callback = conn.context._psk_server if conn is not None else None
     if callback is None:
         return 0

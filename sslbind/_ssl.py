@@ -10,7 +10,7 @@ import sys
 import warnings
 
 from . import _constants, _errors, _ffi
-from ._bio import MemoryBIO, as_view
+from ._bio import MemoryBIO
 from ._certs import Certificate, decode_file
 from ._conn import _SSLSocket
 from ._constants import (
@@ -73,7 +73,7 @@ from ._errors import (
     SSLWantWriteError,
     SSLZeroReturnError,
 )
-from ._ffi import ffi, lib
+from ._ffi import as_view, ffi, lib
 from ._session import SSLSession
 
 TYPE_CHECKING = False

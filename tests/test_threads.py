@@ -369,6 +369,52 @@ def test_accepting_threads(mod, pki, version):
             peer.finish()
 
 
+@pytest.mark.parametrize("bio", ("sslbind", "ssl"))
+def test_callbacks_while_other_threads_wait(pki, bio):
+    """Threads share an object, with callbacks that are slow or raise: none waits for ever."""
+    run_script(
+        """
+        import importlib, itertools, sys
+        import sslbind
+        from links import Peer, client_context, memory_pair, server_context, shake_memory
+        from outcomes import outcome
+
+        class Files:
+            ca, server = sys.argv[1], type("Server", (), {"both": sys.argv[2]})
+
+        turns = itertools.count()
+
+        def slow(*event):
+            for _ in range(100):
+                pass
+            if next(turns) > 100 and next(turns) % 7 == 0:
+                raise ValueError("from a callback")
+
+        client, server = client_context(sslbind, Files), server_context(sslbind, Files)
+        client._msg_callback = slow
+        left, right = memory_pair(client, server, client_mod=importlib.import_module(sys.argv[3]))
+        shake_memory(left, right)
+        sys.setswitchinterval(1e-6)
+
+        def use(size):
+            for _ in range(300):
+                outcome(left.obj.write, bytes(size))
+                outcome(left.obj.read, size)
+                outcome(left.obj.version)
+
+        peers = [Peer(use, size) for size in (10, 100, 5000, 20000)]
+        for peer in peers:
+            peer.start()
+        for peer in peers:
+            peer.finish()
+        assert next(turns) > 2000
+        """,
+        pki.ca,
+        pki.server.both,
+        bio,
+    )
+
+
 # --- Processes ---------------------------------------------------------------------------------
 
 

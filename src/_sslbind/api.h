@@ -272,11 +272,16 @@ int sb_bio_eof(sb_bio *bio); /* 1: empty, and nothing will come any more */
 
 /* ------------------------------------------------------------------ connections (conn.c) */
 
-/* A connection over the socket `fd`, or, with fd < 0, over two memory buffers. host may be
- * NULL; it is what SNI and the hostname check use. handle: what hooks are called with.
- * NULL on failure, of which err tells if it is not NULL. SSL_new(3) */
-sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in,
-                     sb_bio *out, void *handle, sb_error *err);
+/* A connection over the socket `fd`, or, with fd < 0, over two memory buffers, which must be set
+ * then. host may be NULL; it is what SNI and the hostname check use. NULL on failure, of which err
+ * tells if it is not NULL. SSL_new(3) */
+sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err);
+/* The same; the address as a number, 0 on failure, for whoever keeps it without cffi's help. */
+uintptr_t sb_conn_open(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err);
+/* What hooks are called with. */
+void sb_conn_set_handle(sb_conn *conn, void *handle);
+/* With NULL it makes its own: see sb_conn_in(). SB_NO_MEMORY: it is of no use. */
+int sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out);
 void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */
 
 /* No operation, running or later, touches the descriptor once this has returned; they end with
@@ -312,8 +317,15 @@ long long sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t siz
 long long sb_conn_shutdown(sb_conn *conn, double timeout);
 void sb_error_free(sb_error *err);
 
-/* Bytes that are decrypted and not yet read. SSL_pending(3) */
+/* Bytes that are decrypted and not yet read, and what waits in a buffer of its own. SSL_pending(3)
+ */
 int sb_conn_pending(sb_conn *conn);
+
+/* The buffers of a connection that has made its own, which live as long as it does. Somebody must
+ * pump: fill `in` before an operation and empty `out` after it, also when it ends with sb_again, as
+ * a write does then after each batch. */
+sb_bio *sb_conn_in(sb_conn *conn);
+sb_bio *sb_conn_out(sb_conn *conn);
 
 int sb_conn_is_server(sb_conn *conn);
 int sb_conn_handshake_done(sb_conn *conn); /* SSL_is_init_finished(3) */
@@ -362,8 +374,8 @@ typedef struct sb_session_info {
     unsigned int id_len;
     int has_ticket;
     unsigned long ticket_lifetime_hint; /* seconds */
-    long long time;                     /* seconds since 1970 */
-    long long timeout;                  /* seconds */
+    long long time; /* seconds since 1970 */
+    long long timeout; /* seconds */
 } sb_session_info;
 
 /* SSL_SESSION_get_id(3) and the like. */

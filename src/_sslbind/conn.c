@@ -104,8 +104,7 @@ done:
 }
 
 sb_conn *
-sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, sb_bio *out,
-            void *handle, sb_error *err)
+sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err)
 {
     sb_conn *conn = calloc(1, sizeof *conn);
     sb_error ignored;
@@ -124,18 +123,38 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_bio *in, 
     sb_ctx_up_ref(ctx);
     conn->ctx = conn->first_ctx = ctx;
     conn->is_server = server_side;
-    conn->handle = handle;
     conn->fd = fd;
-    if (fd < 0) {
-        sb_bio_up_ref(conn->in = in);
-        sb_bio_up_ref(conn->out = out);
-    }
     if ((conn->ssl = make_ssl(conn, host)) == NULL) {
         SB_FAIL_QUEUE(err);
         sb_conn_free(conn);
         return NULL;
     }
     return conn;
+}
+
+uintptr_t
+sb_conn_open(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err)
+{
+    return (uintptr_t)sb_conn_new(ctx, server_side, host, fd, err);
+}
+
+void
+sb_conn_set_handle(sb_conn *conn, void *handle)
+{
+    conn->handle = handle;
+}
+
+int
+sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out)
+{
+    if ((conn->pumped = in == NULL)) {
+        conn->in = sb_bio_new();
+        conn->out = sb_bio_new();
+        return conn->in != NULL && conn->out != NULL ? SB_OK : SB_NO_MEMORY;
+    }
+    sb_bio_up_ref(conn->in = in);
+    sb_bio_up_ref(conn->out = out);
+    return SB_OK;
 }
 
 void
@@ -183,7 +202,21 @@ sb_conn_pending(sb_conn *conn)
         return 0;
     n = SSL_pending(conn->ssl);
     sb_conn_leave(conn);
+    if (conn->pumped)
+        n += (int)sb_bio_pending(conn->in);
     return n;
+}
+
+sb_bio *
+sb_conn_in(sb_conn *conn)
+{
+    return conn->in;
+}
+
+sb_bio *
+sb_conn_out(sb_conn *conn)
+{
+    return conn->out;
 }
 
 int

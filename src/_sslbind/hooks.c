@@ -17,6 +17,7 @@ leave_c(const SSL *ssl, int *held)
 
     *held = conn->held != NULL;
     sb_conn_let_go_ctx(conn);
+    atomic_store(&conn->called_python, 1);
     return conn->handle;
 }
 

@@ -1,8 +1,8 @@
 /* What the C files share: struct bodies and helpers that Python never sees.
  *
- * Rules of this layer: no Python.h; every function that may fail takes an sb_error last and
- * leaves OpenSSL's error queue empty; pthread locks are recursive, because a callback into
- * Python may come back to the same object; no lock is held while waiting.
+ * Rules of this layer: no Python.h (but in cpython/); every function that may fail takes an
+ * sb_error last and leaves OpenSSL's error queue empty; pthread locks are recursive, because a
+ * callback into Python may come back to the same object; no lock is held while waiting.
  */
 #ifndef SB_INTERNAL_H
 #define SB_INTERNAL_H
@@ -85,10 +85,12 @@ struct sb_conn {
     int is_server;
     unsigned int forks; /* sb_forks() when it was made: later ones share the socket */
     int has_read; /* application data has been delivered */
+    atomic_int called_python; /* an exception may wait there: see _hooks.py */
 
     int fd; /* < 0: over in and out */
     sb_bio *in;
     sb_bio *out;
+    int pumped; /* these are its own: see sb_conn_in() */
 
     unsigned char header[5]; /* of the next record: header_len bytes taken, or all peeked at */
     size_t header_len;
@@ -209,6 +211,10 @@ void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
+/* Will a read or a write of len bytes, over memory, be over in two microseconds, and wait for
+ * nobody? Then it is locked for this thread until sb_conn_end_quick(). */
+int sb_conn_is_quick(sb_conn *conn, size_t len);
+void sb_conn_end_quick(sb_conn *conn);
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);

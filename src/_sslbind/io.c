@@ -37,7 +37,8 @@
  * in one system call. How much of the caller's buffer is encrypted already is kept in
  * `written`, for after SB_WANT_WRITE or SB_TIMEOUT the call is repeated with the same data, as
  * SSL_write(3) demands. Only one thread at a time is in a write, waiting included: the others
- * wait as if the socket were full.
+ * wait as if the socket were full. A connection whose buffers are pumped is "interrupted" after
+ * each batch, for Python to move that on.
  */
 #include "internal.h"
 
@@ -64,6 +65,7 @@ enum {
     ALERT_13_CCM8_LEN = 11,
     BUSY = -100,        /* a status of this file: another thread is in a write */
     LARGE = 4096,       /* no alert is padded to this length */
+    QUICK = 4096,       /* bytes that take less time than another thread has to be woken in */
     UNSENT_MAX = 256 * 1024,
     BATCH = 64 * 1024,  /* larger ones fall out of the second-level cache */
 };
@@ -429,6 +431,24 @@ sb_conn_lock(sb_conn *conn)
         sb_generation_done(&conn->generation);
     }
     pthread_mutex_lock(&conn->lock);
+}
+
+int
+sb_conn_is_quick(sb_conn *conn, size_t len)
+{
+    if (conn->fd >= 0 || len > QUICK || pthread_mutex_trylock(&conn->lock) != 0)
+        return 0;
+    if (conn->ssl != NULL && !conn->writing && !SSL_in_init(conn->ssl) &&
+        sb_bio_pending(conn->in) <= QUICK && atomic_load(&conn->generation) == sb_generation())
+        return 1;
+    pthread_mutex_unlock(&conn->lock);
+    return 0;
+}
+
+void
+sb_conn_end_quick(sb_conn *conn)
+{
+    pthread_mutex_unlock(&conn->lock);
 }
 
 int
@@ -840,11 +860,14 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
         return sb_classify(conn, -1, err, __LINE__);
     }
-    if (conn->fd < 0 && args->len > PLAIN_MAX)
-        sb_bio_reserve(conn->out, args->len + (args->len / PLAIN_MAX + 1) * RECORD_EXTRA);
+    left = args->len - conn->written;
+    if (conn->pumped && left > BATCH)
+        left = BATCH;
+    if (conn->fd < 0 && left > PLAIN_MAX)
+        sb_bio_reserve(conn->out, left + (left / PLAIN_MAX + 1) * RECORD_EXTRA);
     do {
         left = args->len - conn->written;
-        if (conn->fd >= 0 && left > PLAIN_MAX) {
+        if ((conn->fd >= 0 || conn->pumped) && left > PLAIN_MAX) {
             conn->collect = 1;
             left = left < BATCH ? left : BATCH;
         }
@@ -858,6 +881,8 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         conn->written += n;
         if (!flush(conn))
             return blocked(conn, err);
+        if (conn->pumped && conn->written < args->len)
+            return interrupted(INT64_MAX, err);
     } while (conn->written < args->len);
     conn->written = 0;
     conn->writing = args->is_writer = 0; /* run() wakes who waits for that */

@@ -343,9 +343,9 @@ one_connection(int family, int version, int orderly, int senders)
 
     REQUIRE(sb_ctx_set_version_limit(client_ctx, 1, version, &err) == SB_OK, &err);
     make_sockets(family, fds);
-    d.client = sb_conn_new(client_ctx, 0, HOST, fds[0], NULL, NULL, &d, &err);
+    d.client = sb_conn_new(client_ctx, 0, HOST, fds[0], &err);
     REQUIRE(d.client != NULL, &err);
-    d.server = sb_conn_new(server_ctx, 1, NULL, fds[1], NULL, NULL, &d, &err);
+    d.server = sb_conn_new(server_ctx, 1, NULL, fds[1], &err);
     REQUIRE(d.server != NULL, &err);
     sb_ctx_free(client_ctx);
     sb_ctx_free(server_ctx);
@@ -422,8 +422,8 @@ waiting_is_free(int family)
     int fds[2], i;
 
     make_sockets(family, fds);
-    client = sb_conn_new(client_ctx, 0, HOST, fds[0], NULL, NULL, &err, &err);
-    server = sb_conn_new(server_ctx, 1, NULL, fds[1], NULL, NULL, &err, &err);
+    client = sb_conn_new(client_ctx, 0, HOST, fds[0], &err);
+    server = sb_conn_new(server_ctx, 1, NULL, fds[1], &err);
     REQUIRE(client != NULL && server != NULL, &err);
     shaker = start(shake, server);
     shake(client);
@@ -454,20 +454,29 @@ typedef struct contexts {
     atomic_int over;
 } contexts;
 
+/* Without a host name: a server. */
+static sb_conn *
+in_memory(sb_ctx *ctx, const char *host, sb_bio *in, sb_bio *out, sb_error *err)
+{
+    sb_conn *conn = sb_conn_new(ctx, host == NULL, host, -1, err);
+
+    REQUIRE(conn != NULL && sb_conn_set_buffers(conn, in, out) == SB_OK, err);
+    return conn;
+}
+
 /* Both ends in one thread, over memory: as asyncio's transports do it. */
 static void
 shake_in_memory(contexts *c)
 {
     sb_bio *up = sb_bio_new(), *down = sb_bio_new();
     sb_error err;
-    sb_conn *client = sb_conn_new(c->client, 0, HOST, -1, down, up, c, &err);
-    sb_conn *server = sb_conn_new(c->server, 1, NULL, -1, up, down, c, &err);
+    sb_conn *client = in_memory(c->client, HOST, down, up, &err);
+    sb_conn *server = in_memory(c->server, NULL, up, down, &err);
     long long mine = SB_WANT_READ, theirs = SB_WANT_READ;
     static char text[20000];
     char got_text[sizeof text];
     size_t got = 0;
 
-    REQUIRE(client != NULL && server != NULL, &err);
     while (mine != SB_OK || theirs != SB_OK) {
         mine = handshake(client, 0, &err);
         REQUIRE(mine == SB_OK || mine == SB_WANT_READ, &err);
@@ -497,8 +506,8 @@ shake_on_sockets(contexts *c)
     int fds[2];
 
     make_sockets(AF_UNIX, fds);
-    client = sb_conn_new(c->client, 0, HOST, fds[0], NULL, NULL, c, &err);
-    server = sb_conn_new(c->server, 1, NULL, fds[1], NULL, NULL, c, &err);
+    client = sb_conn_new(c->client, 0, HOST, fds[0], &err);
+    server = sb_conn_new(c->server, 1, NULL, fds[1], &err);
     REQUIRE(client != NULL && server != NULL, &err);
     shaker = start(shake, server);
     shake(client);
@@ -657,14 +666,13 @@ two_buffers(void)
     sb_bio *up = sb_bio_new(), *down = sb_bio_new();
     sb_error err;
     driver ends[2] = {
-        {sb_conn_new(client_ctx, 0, HOST, -1, down, up, &err, &err), 40 * PACKET, 20 * PACKET},
-        {sb_conn_new(server_ctx, 1, NULL, -1, up, down, &err, &err), 20 * PACKET, 40 * PACKET},
+        {in_memory(client_ctx, HOST, down, up, &err), 40 * PACKET, 20 * PACKET},
+        {in_memory(server_ctx, NULL, up, down, &err), 20 * PACKET, 40 * PACKET},
     };
     atomic_int over = 0;
     watch w = {ends[0].conn, &over};
     pthread_t thread, describer;
 
-    REQUIRE(ends[0].conn != NULL && ends[1].conn != NULL, &err);
     describer = start(describe, &w);
     thread = start(drive, &ends[1]);
     drive(&ends[0]);

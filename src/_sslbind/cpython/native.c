@@ -1,0 +1,986 @@
+/* The hot methods, as CPython's own C modules have them. It is a second module of the same shared
+ * library, `_native`, with two classes, MemoryBIO and Operations: what the classes of those names
+ * in sslbind/_portable.py are, method by method, for PyPy and for an interpreter without a GIL.
+ *
+ * Why: a call of a cffi function with four arguments, the copy out of a scratch buffer and a frame
+ * of Python cost 0.4 us more than such a method, for a read of 64 bytes that OpenSSL decrypts in
+ * 0.5 (benchmarks/README.md). Nothing is decided here: the operations are those of io.c, what they
+ * may answer is told in api.h, and whatever is no plain success goes to Python's _finish().
+ *
+ * This file alone knows Python.h, of it nothing but the stable ABI of Python 3.9, and is compiled
+ * for nothing but CPython with a GIL, which guards what is static here.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x03090000
+#include <Python.h>
+#include <structmember.h>
+
+#include "../internal.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* Of the stable ABI from the first, although some headers leave them out or deprecate them. With a
+ * memoryview that holds the buffer for as long as the pointer is in use, the two do what a
+ * Py_buffer does, which is stable only since Python 3.11. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+extern int PyObject_AsReadBuffer(PyObject *object, const void **memory, Py_ssize_t *len);
+extern int PyObject_AsWriteBuffer(PyObject *object, void **memory, Py_ssize_t *len);
+extern int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size);
+#ifndef PyBUF_READ
+#define PyBUF_READ 0x100
+#endif
+#ifndef METH_FASTCALL /* declared stable in 3.10, unchanged since 3.7 */
+#define METH_FASTCALL 0x0080
+#endif
+
+enum {
+    DIRECT = 16384,       /* larger reads go by scratch: a copy is cheaper than fresh memory */
+    SCRATCH = 256 * 1024, /* what asyncio asks for, always */
+    KEPT = 4,             /* buffers of that size */
+    SMALL = 4096,         /* handed over as bytes, for a memoryview costs more than a copy */
+};
+
+/* What each interpreter of a process has for itself; never freed, as its modules hardly are. */
+typedef struct environment {
+    PyObject *get_timeout; /* of socket.socket, which gevent and eventlet override */
+    PyObject *no_socket;
+    PyObject *want_read;
+    PyObject *bio; /* the interpreter's own MemoryBIO, or None, and methods of it */
+    PyObject *bio_read;
+    PyObject *bio_write;
+    Py_ssize_t size_max; /* of a read */
+} environment;
+
+typedef struct operations {
+    PyObject base;
+    PyObject *sock; /* a weak reference, or None over memory buffers */
+    PyObject *pump; /* None, or what moves bytes for foreign memory buffers that are in Python */
+    PyObject *incoming; /* the interpreter's own memory buffers, or NULL */
+    PyObject *outgoing;
+    sb_conn *conn; /* its own */
+    const environment *env;
+    int draining;
+} operations;
+
+static char *scratch[KEPT];
+static int n_scratch;
+
+static char *
+take_scratch(void)
+{
+    return n_scratch > 0 ? scratch[--n_scratch] : malloc(SCRATCH);
+}
+
+static void
+put_scratch(char *memory)
+{
+    if (n_scratch < KEPT)
+        scratch[n_scratch++] = memory;
+    else
+        free(memory);
+}
+
+static int
+raise(PyObject *exception)
+{
+    if (exception != NULL)
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_XDECREF(exception);
+    return -1;
+}
+
+/* A TypeError, whose text ends with the name of an object's type. */
+static PyObject *
+refuse(const char *text, PyObject *object)
+{
+    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__");
+
+    if (name != NULL)
+        PyErr_Format(PyExc_TypeError, text, name);
+    Py_XDECREF(name);
+    return NULL;
+}
+
+/* Bytes to be read from, until release(). */
+typedef struct source {
+    const char *bytes;
+    Py_ssize_t len;
+    PyObject *view;
+} source;
+
+static int
+hold(source *source, PyObject *object)
+{
+    const void *memory;
+    char *bytes;
+
+    source->view = NULL;
+    if (PyBytes_Check(object)) {
+        PyBytes_AsStringAndSize(object, &bytes, &source->len);
+        source->bytes = bytes;
+        return 1;
+    }
+    if ((source->view = PyMemoryView_FromObject(object)) == NULL) {
+        refuse("a bytes-like object is required, not '%U'", object);
+        return 0;
+    }
+    if (PyObject_AsReadBuffer(source->view, &memory, &source->len) < 0) {
+        Py_CLEAR(source->view);
+        return 0;
+    }
+    source->bytes = memory;
+    return 1;
+}
+
+static void
+release(source *source)
+{
+    Py_XDECREF(source->view);
+}
+
+/* ---------------------------------------------------------------- MemoryBIO */
+
+typedef struct memory_bio {
+    PyObject base;
+    sb_bio *bio;
+} memory_bio;
+
+static PyObject *
+memory_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    memory_bio *self = (memory_bio *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+
+    (void)args;
+    (void)keywords;
+    if (self != NULL && (self->bio = sb_bio_new()) == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static int
+memory_init(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    (void)self;
+    if (PyTuple_Size(args) == 0 && (keywords == NULL || PyDict_Size(keywords) == 0))
+        return 0;
+    PyErr_SetString(PyExc_TypeError, "MemoryBIO() takes no arguments");
+    return -1;
+}
+
+static void
+memory_dealloc(memory_bio *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    sb_bio_free(self->bio);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+/* Up to max bytes; other threads may take some meanwhile. */
+static PyObject *
+memory_take(sb_bio *bio, size_t max)
+{
+    size_t len = sb_bio_pending(bio);
+    PyObject *data;
+    long long count;
+
+    if (len > max)
+        len = max;
+    if ((data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len)) == NULL || len == 0)
+        return data;
+    if ((count = sb_bio_read(bio, PyBytes_AsString(data), len)) < (long long)len)
+        _PyBytes_Resize(&data, (Py_ssize_t)count);
+    return data;
+}
+
+static PyObject *
+memory_read(memory_bio *self, PyObject *const *args, Py_ssize_t n)
+{
+    PyObject *number;
+    long long size = -1;
+    int overflow = 0;
+
+    if (n > 1)
+        return PyErr_Format(PyExc_TypeError, "read expected at most 1 argument, got %zd", n);
+    if (n == 1) {
+        if ((number = PyNumber_Index(args[0])) == NULL)
+            return NULL;
+        size = PyLong_AsLongLongAndOverflow(number, &overflow);
+        Py_DECREF(number);
+        if (overflow || size < INT_MIN || size > INT_MAX)
+            return PyErr_Format(PyExc_OverflowError, "signed integer is out of range for a C int");
+    }
+    return memory_take(self->bio, size < 0 ? SIZE_MAX : (size_t)size);
+}
+
+static PyObject *
+memory_write(memory_bio *self, PyObject *object)
+{
+    source data;
+    int status;
+
+    if (!hold(&data, object))
+        return NULL;
+    if (self->bio->eof) {
+        release(&data);
+        return PyObject_CallMethod((PyObject *)self, "_refuse", NULL);
+    }
+    status = sb_bio_write(self->bio, data.bytes, (size_t)data.len);
+    release(&data);
+    return status == SB_OK ? PyLong_FromSsize_t(data.len) : PyErr_NoMemory();
+}
+
+static PyObject *
+memory_write_eof(memory_bio *self, PyObject *unused)
+{
+    (void)unused;
+    sb_bio_write_eof(self->bio);
+    return Py_BuildValue("");
+}
+
+static PyObject *
+memory_pending(memory_bio *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(sb_bio_pending(self->bio));
+}
+
+static PyObject *
+memory_eof(memory_bio *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(sb_bio_eof(self->bio));
+}
+
+static PyMethodDef memory_methods[] = {
+    {"read", (PyCFunction)(void (*)(void))memory_read, METH_FASTCALL,
+     "read($self, size=-1, /)\n--\n\n"
+     "Take and return up to `size` bytes, all if it is negative; b\"\" if there are none.\n\n"
+     "Raises: TypeError: not an integer; OverflowError: it does not fit a C int.\n"
+     "See: BIO_read(3)."},
+    {"write", (PyCFunction)memory_write, METH_O,
+     "write($self, b, /)\n--\n\n"
+     "Append `b`, bytes-like; return its length in bytes.\n\n"
+     "Raises: SSLError: write_eof() came first. TypeError, BufferError: no contiguous bytes.\n"
+     "See: BIO_write(3)."},
+    {"write_eof", (PyCFunction)memory_write_eof, METH_NOARGS,
+     "write_eof($self, /)\n--\n\n"
+     "Mark the end: once the buffer is empty, readers see the end of the stream.\n\n"
+     "See: BIO_set_mem_eof_return(3)."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef memory_properties[] = {
+    {"pending", (getter)memory_pending, NULL,
+     "The number of bytes in the buffer. See: BIO_pending(3).", NULL},
+    {"eof", (getter)memory_eof, NULL,
+     "Is the buffer empty, and was `write_eof` called? See: BIO_eof(3).", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot memory_slots[] = {
+    {Py_tp_new, memory_new},           {Py_tp_init, memory_init},
+    {Py_tp_dealloc, memory_dealloc},   {Py_tp_methods, memory_methods},
+    {Py_tp_getset, memory_properties}, {0, NULL},
+};
+
+static PyType_Spec memory_spec = {
+    "sslbind._native.MemoryBIO",
+    sizeof(memory_bio),
+    0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    memory_slots,
+};
+
+/* ---------------------------------------------------------------- foreign memory buffers */
+
+/* Returns -1: it raised. */
+static int
+call_pump(operations *self, const char *method)
+{
+    PyObject *answer = PyObject_CallMethod(self->pump, method, NULL);
+    int truth = answer == NULL ? -1 : PyObject_IsTrue(answer);
+
+    Py_XDECREF(answer);
+    return truth;
+}
+
+/* Move what has come in. Between the two calls no code in Python runs, nor any other thread.
+ * Returns 1: there was something. */
+static int
+take_input(operations *self)
+{
+    PyObject *data = PyObject_CallFunctionObjArgs(self->env->bio_read, self->incoming, NULL);
+    char *bytes;
+    Py_ssize_t len;
+    int status = SB_OK;
+
+    if (data == NULL || PyBytes_AsStringAndSize(data, &bytes, &len) < 0) {
+        Py_XDECREF(data);
+        return -1;
+    }
+    if (len > 0)
+        status = sb_bio_write(self->conn->in, bytes, (size_t)len);
+    Py_DECREF(data);
+    if (status != SB_OK) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return len > 0;
+}
+
+/* Returns 1: the input has ended, which was not known. */
+static int
+note_end(operations *self)
+{
+    PyObject *eof;
+    int ended;
+
+    if (self->conn->in->eof)
+        return 0;
+    eof = PyObject_GetAttrString(self->incoming, "eof");
+    ended = eof == NULL ? -1 : PyObject_IsTrue(eof);
+    Py_XDECREF(eof);
+    if (ended > 0)
+        sb_bio_write_eof(self->conn->in);
+    return ended;
+}
+
+/* Take over what has come in, and whether that is all. Returns 1: there was something new. */
+static int
+fill(operations *self)
+{
+    int came, ended;
+
+    if (self->incoming == NULL)
+        return self->pump == Py_None ? 0 : call_pump(self, "fill");
+    if ((came = take_input(self)) < 0 || (ended = note_end(self)) < 0)
+        return -1;
+    return came || ended;
+}
+
+/* Without a copy of our own. */
+static PyObject *
+write_large(operations *self)
+{
+    size_t len;
+    char *memory = sb_bio_take(self->conn->out, &len);
+    PyObject *view = PyMemoryView_FromMemory(memory, (Py_ssize_t)len, PyBUF_READ), *count = NULL;
+
+    if (view != NULL)
+        count = PyObject_CallFunctionObjArgs(self->env->bio_write, self->outgoing, view, NULL);
+    Py_XDECREF(view);
+    free(memory);
+    return count;
+}
+
+static PyObject *
+write_small(operations *self, size_t len)
+{
+    PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len), *count = NULL;
+
+    if (data != NULL) {
+        sb_bio_read(self->conn->out, PyBytes_AsString(data), len);
+        count = PyObject_CallFunctionObjArgs(self->env->bio_write, self->outgoing, data, NULL);
+    }
+    Py_XDECREF(data);
+    return count;
+}
+
+/* Hand over what is to go out. A collection of garbage may run here, and a finaliser of it use this
+ * connection: it must not overtake us, who go on when it returns. */
+static int
+drain(operations *self)
+{
+    PyObject *count;
+    size_t len;
+
+    if (self->incoming == NULL)
+        return self->pump == Py_None ? 0 : call_pump(self, "drain");
+    if (self->draining)
+        return 0;
+    while ((len = sb_bio_pending(self->conn->out)) > 0) {
+        self->draining = 1;
+        count = len > SMALL ? write_large(self) : write_small(self, len);
+        self->draining = 0;
+        if (count == NULL)
+            return -1;
+        Py_DECREF(count);
+    }
+    return 0;
+}
+
+/* The same, whether or not an operation has raised. Returns -1: an exception is set. */
+static long long
+drain_after(operations *self, long long result)
+{
+    PyObject *type, *value, *traceback;
+    int status;
+
+    if (self->incoming == NULL && self->pump == Py_None)
+        return result;
+    PyErr_Fetch(&type, &value, &traceback);
+    status = drain(self);
+    if (status >= 0) {
+        PyErr_Restore(type, value, traceback);
+        return result;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return -1;
+}
+
+/* ---------------------------------------------------------------- the way across */
+
+static int
+is_ready(operations *self)
+{
+    if (self->conn != NULL)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "the connection was never made");
+    return 0;
+}
+
+/* The socket's timeout for C: 0 never waits, a negative number waits without limit. */
+static int
+get_timeout(operations *self, double *timeout)
+{
+    PyObject *sock, *value;
+
+    *timeout = 0.0;
+    if (!is_ready(self))
+        return -1;
+    if (self->sock == Py_None)
+        return 0;
+    if ((sock = PyWeakref_GetObject(self->sock)) == NULL)
+        return -1;
+    if (sock == Py_None)
+        return raise(PyObject_CallFunctionObjArgs(self->env->no_socket, NULL));
+    Py_INCREF(sock);
+    value = PyObject_CallFunctionObjArgs(self->env->get_timeout, sock, NULL);
+    Py_DECREF(sock);
+    if (value == NULL)
+        return -1;
+    *timeout = value == Py_None ? -1.0 : PyFloat_AsDouble(value);
+    Py_DECREF(value);
+    return *timeout == -1.0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* What an operation has come to: a count, or -1 and an exception. */
+static long long
+finish(operations *self, long long result, const char *doing)
+{
+    int parked = atomic_exchange(&self->conn->called_python, 0);
+    PyObject *count;
+
+    if (!parked && result >= 0)
+        return result;
+    if (!parked && result == SB_WANT_READ) /* event loops meet this after all other reads */
+        return raise(PyObject_CallFunctionObjArgs(self->env->want_read, NULL));
+    count = PyObject_CallMethod((PyObject *)self, "_finish", "Ls", result, doing);
+    result = count == NULL ? -1 : PyLong_AsLongLong(count);
+    Py_XDECREF(count);
+    return result;
+}
+
+/* No result of an operation: a signal's handler has raised, or the pump. */
+static const long long INTERRUPTED = LLONG_MIN;
+
+/* The GIL is dropped for each operation but for quick ones: to retake it takes 0.05 us, and 5 ms if
+ * another thread is busy in Python. Nobody may wait for a connection's lock with the GIL held:
+ * whoever has that lock may be in a callback. */
+static long long
+read_quickly(operations *self, char *buf, size_t size)
+{
+    long long result = sb_conn_read(self->conn, buf, size, 0.0);
+
+    sb_conn_end_quick(self->conn);
+    return result;
+}
+
+static long long
+write_quickly(operations *self, const char *buf, size_t len)
+{
+    long long result = sb_conn_write(self->conn, buf, len, 0.0);
+
+    sb_conn_end_quick(self->conn);
+    return result;
+}
+
+static long long
+read_within(operations *self, char *buf, size_t size, double timeout)
+{
+    PyThreadState *thread;
+    long long result;
+
+    if (sb_conn_is_quick(self->conn, 0))
+        return read_quickly(self, buf, size);
+    for (;;) {
+        thread = PyEval_SaveThread();
+        result = sb_conn_read(self->conn, buf, size, timeout);
+        PyEval_RestoreThread(thread);
+        if (result > sb_again)
+            return result;
+        if (PyErr_CheckSignals() < 0)
+            return INTERRUPTED;
+        timeout = (double)result;
+    }
+}
+
+static long long
+read_pumped(operations *self, char *buf, size_t size)
+{
+    long long result;
+    int more = self->incoming != NULL ? take_input(self) : fill(self);
+
+    while (more >= 0) {
+        result = read_within(self, buf, size, 0.0);
+        if (result != SB_WANT_READ)
+            return result;
+        if ((more = fill(self)) == 0)
+            return result;
+    }
+    return INTERRUPTED;
+}
+
+static long long
+read_to(operations *self, char *buf, size_t size)
+{
+    long long result;
+    double timeout;
+
+    if (get_timeout(self, &timeout) < 0)
+        return -1;
+    if (self->incoming == NULL && self->pump == Py_None)
+        result = read_within(self, buf, size, timeout);
+    else
+        result = read_pumped(self, buf, size);
+    if (result != INTERRUPTED)
+        result = finish(self, result, "read");
+    return drain_after(self, result);
+}
+
+/* As read_within(). Over foreign memory buffers it comes back after each batch, for that to be
+ * moved on while it is in the processor's cache. */
+static long long
+write_within(operations *self, const char *buf, size_t len, double timeout)
+{
+    PyThreadState *thread;
+    long long result;
+    int came;
+
+    for (;;) {
+        if (sb_conn_is_quick(self->conn, len)) {
+            result = write_quickly(self, buf, len);
+        } else {
+            thread = PyEval_SaveThread();
+            result = sb_conn_write(self->conn, buf, len, timeout);
+            PyEval_RestoreThread(thread);
+        }
+        if (result <= sb_again) {
+            if (drain(self) < 0 || PyErr_CheckSignals() < 0)
+                return INTERRUPTED;
+            timeout = (double)result;
+        } else {
+            if (result != SB_WANT_READ || (came = fill(self)) == 0)
+                return result;
+            if (came < 0)
+                return INTERRUPTED;
+        }
+    }
+}
+
+/* A signal handler may have raised: let other threads write. */
+static void
+stop_writing(operations *self)
+{
+    PyThreadState *thread = PyEval_SaveThread();
+
+    sb_conn_stop_writing(self->conn);
+    PyEval_RestoreThread(thread);
+}
+
+static long long
+write_from(operations *self, const char *buf, size_t len)
+{
+    long long result;
+    double timeout;
+
+    if (get_timeout(self, &timeout) < 0)
+        return -1;
+    result = write_within(self, buf, len, timeout);
+    if (result != INTERRUPTED)
+        result = finish(self, result, "write");
+    if (result < 0)
+        stop_writing(self);
+    return drain_after(self, result);
+}
+
+/* The handshake, or the end. */
+static long long
+perform(operations *self, long long (*call)(sb_conn *, double), const char *doing)
+{
+    PyThreadState *thread;
+    long long result;
+    double timeout;
+
+    if (get_timeout(self, &timeout) < 0 || fill(self) < 0)
+        return -1;
+    for (;;) {
+        thread = PyEval_SaveThread();
+        result = call(self->conn, timeout);
+        PyEval_RestoreThread(thread);
+        if (result > sb_again)
+            break;
+        if (PyErr_CheckSignals() < 0)
+            return drain_after(self, -1);
+        timeout = (double)result;
+    }
+    return drain_after(self, finish(self, result, doing));
+}
+
+/* ---------------------------------------------------------------- methods */
+
+static PyObject *
+as_number(long long count)
+{
+    return count < 0 ? NULL : PyLong_FromLongLong(count);
+}
+
+static PyObject *
+read_bytes(operations *self, size_t size)
+{
+    PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    long long count;
+
+    if (data == NULL)
+        return NULL;
+    if ((count = read_to(self, PyBytes_AsString(data), size)) < 0)
+        Py_CLEAR(data);
+    else if ((size_t)count < size)
+        _PyBytes_Resize(&data, (Py_ssize_t)count);
+    return data;
+}
+
+static PyObject *
+read_many_bytes(operations *self, size_t size)
+{
+    char *memory = take_scratch();
+    PyObject *data = NULL;
+    long long count;
+
+    if (memory == NULL)
+        return PyErr_NoMemory();
+    if ((count = read_to(self, memory, size < SCRATCH ? size : SCRATCH)) >= 0)
+        data = PyBytes_FromStringAndSize(memory, (Py_ssize_t)count);
+    put_scratch(memory);
+    return data;
+}
+
+static PyObject *
+read_into(operations *self, Py_ssize_t size, PyObject *buffer)
+{
+    PyObject *view = PyMemoryView_FromObject(buffer);
+    void *memory;
+    Py_ssize_t cap;
+    long long count;
+
+    if (view == NULL || PyObject_AsWriteBuffer(view, &memory, &cap) < 0) {
+        Py_XDECREF(view);
+        PyErr_Clear();
+        return refuse("read() argument 2 must be read-write bytes-like object, not %U", buffer);
+    }
+    if (size <= 0 || size > cap)
+        size = cap;
+    count = size > 0 ? read_to(self, memory, (size_t)size) : 0;
+    Py_DECREF(view);
+    return as_number(count);
+}
+
+/* An integer, or what has __index__. Returns 0: it is none, or too large. */
+static int
+as_size(operations *self, PyObject *object, Py_ssize_t *size)
+{
+    PyObject *number = PyNumber_Index(object);
+
+    if (number == NULL)
+        return 0;
+    *size = PyLong_AsSsize_t(number);
+    Py_DECREF(number);
+    if (*size == -1 && PyErr_Occurred())
+        return 0;
+    if (self->env != NULL && *size > self->env->size_max) {
+        PyErr_SetString(PyExc_OverflowError, "signed integer is greater than maximum");
+        return 0;
+    }
+    return 1;
+}
+
+static PyObject *
+operations_read(operations *self, PyObject *const *args, Py_ssize_t n)
+{
+    Py_ssize_t size;
+
+    if (n != 1 && n != 2)
+        return PyErr_Format(PyExc_TypeError, "read() takes 1 or 2 arguments, not %zd", n);
+    if (!as_size(self, args[0], &size))
+        return NULL;
+    if (n == 2 && args[1] != Py_None)
+        return read_into(self, size, args[1]);
+    if (size < 0) {
+        PyErr_SetString(PyExc_ValueError, "size should not be negative");
+        return NULL;
+    }
+    if (size == 0)
+        return PyBytes_FromStringAndSize(NULL, 0);
+    return size <= DIRECT ? read_bytes(self, (size_t)size) : read_many_bytes(self, (size_t)size);
+}
+
+static PyObject *
+operations_write(operations *self, PyObject *object)
+{
+    PyObject *count;
+    source data;
+
+    if (!hold(&data, object))
+        return NULL;
+    count = as_number(write_from(self, data.bytes, (size_t)data.len));
+    release(&data);
+    return count;
+}
+
+static PyObject *
+operations_do_handshake(operations *self, PyObject *unused)
+{
+    (void)unused;
+    return perform(self, sb_conn_handshake, "handshake") < 0 ? NULL : Py_BuildValue("");
+}
+
+static PyObject *
+operations_shut_down(operations *self, PyObject *unused)
+{
+    (void)unused;
+    return perform(self, sb_conn_shutdown, "shutdown") < 0 ? NULL : Py_BuildValue("");
+}
+
+static PyObject *
+operations_timeout(operations *self, PyObject *unused)
+{
+    double timeout;
+
+    (void)unused;
+    return get_timeout(self, &timeout) < 0 ? NULL : PyFloat_FromDouble(timeout);
+}
+
+/* A pump is there for buffers that are not of our own class: those of the interpreter's class it is
+ * not asked about, since between methods in C no code in Python can run. */
+static int
+set_buffers(operations *self, PyObject *incoming, PyObject *outgoing)
+{
+    PyObject *bio = self->env->bio;
+    int status;
+
+    if (self->pump == Py_None) {
+        status = sb_conn_set_buffers(self->conn, ((memory_bio *)incoming)->bio,
+                                     ((memory_bio *)outgoing)->bio);
+    } else {
+        status = sb_conn_set_buffers(self->conn, NULL, NULL);
+        if ((PyObject *)Py_TYPE(incoming) == bio && (PyObject *)Py_TYPE(outgoing) == bio) {
+            Py_INCREF(self->incoming = incoming);
+            Py_INCREF(self->outgoing = outgoing);
+        }
+    }
+    return status == SB_OK;
+}
+
+static PyObject *
+operations_bind(operations *self, PyObject *args)
+{
+    PyObject *address, *sock, *incoming, *outgoing, *pump, *capsule;
+
+    if (!PyArg_ParseTuple(args, "OOOOOO", &address, &sock, &incoming, &outgoing, &pump, &capsule))
+        return NULL;
+    if (self->conn != NULL)
+        return PyErr_Format(PyExc_ValueError, "the connection is bound already");
+    if ((self->env = PyCapsule_GetPointer(capsule, NULL)) == NULL ||
+        (self->conn = PyLong_AsVoidPtr(address)) == NULL)
+        return NULL;
+    sb_conn_set_handle(self->conn, self); /* while hooks run, an operation keeps it alive */
+    Py_INCREF(self->sock = sock);
+    Py_INCREF(self->pump = pump);
+    if (sock == Py_None && !set_buffers(self, incoming, outgoing))
+        return PyErr_NoMemory();
+    return Py_BuildValue("");
+}
+
+static PyObject *
+operations_address(operations *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromVoidPtr(self->conn);
+}
+
+/* ---------------------------------------------------------------- the class */
+
+static int
+operations_traverse(operations *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->sock);
+    Py_VISIT(self->pump);
+    Py_VISIT(self->incoming);
+    Py_VISIT(self->outgoing);
+    return 0;
+}
+
+static int
+operations_clear(operations *self)
+{
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->pump);
+    Py_CLEAR(self->incoming);
+    Py_CLEAR(self->outgoing);
+    return 0;
+}
+
+static void
+operations_dealloc(operations *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    operations_clear(self);
+    sb_conn_free(self->conn);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef operations_methods[] = {
+    {"read", (PyCFunction)(void (*)(void))operations_read, METH_FASTCALL,
+     "read($self, size, buffer=None, /)\n--\n\n"
+     "Return up to `size` bytes, or put them into `buffer` and return how many.\n\n"
+     "As soon as a byte is there it returns, with as many whole records as have arrived and\n"
+     "fit. See: SSL_read_ex(3)."},
+    {"write", (PyCFunction)operations_write, METH_O,
+     "write($self, b, /)\n--\n\n"
+     "Send `b` and return its length; after SSLWantWriteError repeat with the same data.\n\n"
+     "See: SSL_write_ex(3)."},
+    {"do_handshake", (PyCFunction)operations_do_handshake, METH_NOARGS,
+     "do_handshake($self, /)\n--\n\n"
+     "Perform the handshake. See: SSL_do_handshake(3).\n\n"
+     "Raises: SSLCertVerificationError, SSLError, OSError, TimeoutError, SSLWantReadError,\n"
+     "        SSLWantWriteError; what a callback raised."},
+    {"_shut_down", (PyCFunction)operations_shut_down, METH_NOARGS, NULL},
+    {"_timeout", (PyCFunction)operations_timeout, METH_NOARGS, NULL},
+    {"_bind", (PyCFunction)operations_bind, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef operations_members[] = {
+    {"_sock", T_OBJECT_EX, offsetof(operations, sock), READONLY, NULL},
+    {"_pump", T_OBJECT_EX, offsetof(operations, pump), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef operations_properties[] = {
+    {"_address", (getter)operations_address, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot operations_slots[] = {
+    {Py_tp_getset, operations_properties},
+    {Py_tp_methods, operations_methods},
+    {Py_tp_members, operations_members},
+    {Py_tp_traverse, operations_traverse},
+    {Py_tp_clear, operations_clear},
+    {Py_tp_dealloc, operations_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec operations_spec = {
+    "sslbind._native.Operations",
+    sizeof(operations),
+    0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    operations_slots,
+};
+
+/* ---------------------------------------------------------------- the module */
+
+static PyObject *
+make_environment(PyObject *module, PyObject *args)
+{
+    environment *env = calloc(1, sizeof *env);
+
+    (void)module;
+    if (env == NULL)
+        return PyErr_NoMemory();
+    if (!PyArg_ParseTuple(args, "OOOOOOn", &env->get_timeout, &env->no_socket, &env->want_read,
+                          &env->bio, &env->bio_read, &env->bio_write, &env->size_max)) {
+        free(env);
+        return NULL;
+    }
+    Py_INCREF(env->get_timeout);
+    Py_INCREF(env->no_socket);
+    Py_INCREF(env->want_read);
+    Py_INCREF(env->bio);
+    Py_INCREF(env->bio_read);
+    Py_INCREF(env->bio_write);
+    return PyCapsule_New(env, NULL, NULL);
+}
+
+/* The connection that a hook was called with. */
+static PyObject *
+connection_at(PyObject *module, PyObject *handle)
+{
+    PyObject *self = PyLong_AsVoidPtr(handle);
+
+    (void)module;
+    Py_XINCREF(self);
+    return self;
+}
+
+static PyMethodDef functions[] = {
+    {"connection_at", connection_at, METH_O, NULL},
+    {"environment", make_environment, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+add_type(PyObject *module, const char *name, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromSpec(spec);
+
+    if (type == NULL || PyModule_AddObject(module, name, type) == 0)
+        return type == NULL ? -1 : 0;
+    Py_DECREF(type);
+    return -1;
+}
+
+static int
+fill_module(PyObject *module)
+{
+    return add_type(module, "MemoryBIO", &memory_spec) < 0 ||
+                   add_type(module, "Operations", &operations_spec) < 0
+               ? -1
+               : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_native", NULL, 0, functions, module_slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__native(void); /* for -Wmissing-prototypes */
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}
