@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import mmap
 import random
 import ssl
 
@@ -72,6 +73,19 @@ def test_wide_items_count_as_bytes(mod):
     assert bio.write(wide) == 400
     assert bio.pending == 400
     assert bio.read() == wide.tobytes()
+
+
+def test_buffers_that_are_gone(mod):
+    """What a released view or a closed map says of itself is what a write raises."""
+    view, area = memoryview(b"gone"), mmap.mmap(-1, 16)
+    view.release()
+    area.close()
+    context = mod.SSLContext(mod.PROTOCOL_TLS_SERVER)
+    obj = context.wrap_bio(mod.MemoryBIO(), mod.MemoryBIO(), server_side=True)
+    for write in (mod.MemoryBIO().write, obj.write):
+        for gone in (view, area):
+            with pytest.raises(ValueError):
+                write(gone)
 
 
 def test_empty_write(mod):

@@ -242,6 +242,16 @@ def test_own_classes(pki, mod):
     assert type(obj) is Mine
 
 
+@pytest.mark.parametrize("name", ("session", "version", "pending", "shutdown", "do_handshake"))
+def test_never_connected(name):
+    """An object that was made past its class has no connection, and says so."""
+    context = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+    real = context.wrap_bio(sslbind.MemoryBIO(), sslbind.MemoryBIO(), server_side=True)
+    hollow = object.__new__(type(real._sslobj))
+    with pytest.raises((AttributeError, ValueError)):
+        getattr(hollow, name)()
+
+
 def test_post_handshake_authentication(pki, mod):
     """A TLS 1.3 server may ask for the client's certificate later (RFC 8446 section 4.6.2)."""
     client, server = client_context(mod, pki, "TLSv1_3"), server_context(mod, pki, "TLSv1_3")

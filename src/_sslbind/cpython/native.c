@@ -27,6 +27,7 @@
 extern int PyObject_AsReadBuffer(PyObject *object, const void **memory, Py_ssize_t *len);
 extern int PyObject_AsWriteBuffer(PyObject *object, void **memory, Py_ssize_t *len);
 extern int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size);
+extern PyObject *PyWeakref_GetObject(PyObject *reference);
 #ifndef PyBUF_READ
 #define PyBUF_READ 0x100
 #endif
@@ -122,7 +123,10 @@ hold(source *source, PyObject *object)
         return 1;
     }
     if ((source->view = PyMemoryView_FromObject(object)) == NULL) {
-        refuse("a bytes-like object is required, not '%U'", object);
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) { /* not what a closed mmap says of itself */
+            PyErr_Clear();
+            refuse("a bytes-like object is required, not '%U'", object);
+        }
         return 0;
     }
     if (PyObject_AsReadBuffer(source->view, &memory, &source->len) < 0) {
@@ -822,7 +826,7 @@ static PyObject *
 operations_address(operations *self, void *unused)
 {
     (void)unused;
-    return PyLong_FromVoidPtr(self->conn);
+    return is_ready(self) ? PyLong_FromVoidPtr(self->conn) : NULL;
 }
 
 /* ---------------------------------------------------------------- the class */
