@@ -390,7 +390,8 @@ def make_connection(
         fd = _descriptor(sock)
     else:
         incoming, outgoing = bios
-        if not isinstance(incoming, MemoryBIO) or not isinstance(outgoing, MemoryBIO):
+        # Not isinstance(), which believes a proxy's __class__: C must have what is one.
+        if not issubclass(type(incoming), MemoryBIO) or not issubclass(type(outgoing), MemoryBIO):
             _check_bios(bios)
             pumped = True
     self: _SSLSocket = _new_object(_SSLSocket)

@@ -53,10 +53,18 @@ class MemoryBIO:
     __slots__ = ("_c_bio", "_ended")
 
     _refuse: Callable[[], NoReturn]
+    _c_bio: Any
+    _ended: bool
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make all of it here: a class that derives from this one need not call `__init__`."""
+        self = super().__new__(cls)
+        self._c_bio = _gc(_new() or _no_memory(), _free)
+        self._ended = False
+        return self
 
     def __init__(self) -> None:
-        self._c_bio: Any = _gc(_new() or _no_memory(), _free)
-        self._ended = False
+        pass
 
     @property
     def pending(self) -> int:
@@ -246,7 +254,7 @@ class Operations:
     def _read_into(self, size: int, buffer: Any) -> int:
         try:
             target = _from_buffer(_CHARS, buffer, True)
-        except (TypeError, BufferError) as exc:
+        except (TypeError, ValueError, BufferError) as exc:
             raise TypeError(
                 f"read() argument 2 must be read-write bytes-like object, "
                 f"not {type(buffer).__name__}"

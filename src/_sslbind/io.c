@@ -633,6 +633,11 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
             pthread_cond_broadcast(&conn->changed);
         if (done)
             break;
+        if (status == BUSY && conn->fd < 0) {
+            /* Pumped, and between two batches: the writer comes back, no event would tell. */
+            status = sleep_until_changed(conn, INT64_MAX, INT64_MAX, err);
+            continue;
+        }
         if (timeout == 0 || conn->fd < 0) {
             /* The peer may be waiting for what is unsent; unless the caller has a write to
              * repeat, nothing else would tell it to come back. */

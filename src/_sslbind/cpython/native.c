@@ -91,12 +91,15 @@ raise(PyObject *exception)
     return -1;
 }
 
-/* A TypeError, whose text ends with the name of an object's type. */
+/* A TypeError, whose text ends with the name of an object's type, in the place of what was raised.
+ * A metaclass may have made the name an object of any kind. */
 static PyObject *
 refuse(const char *text, PyObject *object)
 {
-    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__");
+    PyObject *name;
 
+    PyErr_Clear();
+    name = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__");
     if (name != NULL)
         PyErr_Format(PyExc_TypeError, text, name);
     Py_XDECREF(name);
@@ -123,10 +126,8 @@ hold(source *source, PyObject *object)
         return 1;
     }
     if ((source->view = PyMemoryView_FromObject(object)) == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError)) { /* not what a closed mmap says of itself */
-            PyErr_Clear();
-            refuse("a bytes-like object is required, not '%U'", object);
-        }
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) /* else it has bytes, but not to give away */
+            refuse("a bytes-like object is required, not '%S'", object);
         return 0;
     }
     if (PyObject_AsReadBuffer(source->view, &memory, &source->len) < 0) {
@@ -170,7 +171,9 @@ memory_init(PyObject *self, PyObject *args, PyObject *keywords)
     (void)self;
     if (PyTuple_Size(args) == 0 && (keywords == NULL || PyDict_Size(keywords) == 0))
         return 0;
-    PyErr_SetString(PyExc_TypeError, "MemoryBIO() takes no arguments");
+    PyErr_SetString(PyExc_TypeError, PyTuple_Size(args) > 0
+                                         ? "MemoryBIO() takes no arguments"
+                                         : "MemoryBIO() takes no keyword arguments");
     return -1;
 }
 
@@ -599,7 +602,8 @@ write_within(operations *self, const char *buf, size_t len, double timeout)
     }
 }
 
-/* A signal handler may have raised: let other threads write. */
+/* A signal handler may have raised: let other threads write. Another one may have the connection's
+ * lock and be in a callback, which waits for the GIL. */
 static void
 stop_writing(operations *self)
 {
@@ -696,8 +700,7 @@ read_into(operations *self, Py_ssize_t size, PyObject *buffer)
 
     if (view == NULL || PyObject_AsWriteBuffer(view, &memory, &cap) < 0) {
         Py_XDECREF(view);
-        PyErr_Clear();
-        return refuse("read() argument 2 must be read-write bytes-like object, not %U", buffer);
+        return refuse("read() argument 2 must be read-write bytes-like object, not %S", buffer);
     }
     if (size <= 0 || size > cap)
         size = cap;
