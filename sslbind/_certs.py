@@ -108,15 +108,19 @@ def decode_file(path: _ffi.Path) -> Info:
     return Certificate._wrap(pointer).get_info()
 
 
+_keep = _ffi.keeper(lib.sb_cert_free)
+
+
 class Certificate:
     """A certificate of a chain, as ``_ssl.Certificate``; equal to a copy of itself.
 
     `SSLSocket.get_verified_chain` of Python 3.10 to 3.12 gives them. See: X509_cmp(3).
     """
 
-    __slots__ = ("_c_cert",)
+    __slots__ = ("_c_cert", "_keeper")
 
     _c_cert: Any
+    _keeper: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Certificate:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
@@ -124,7 +128,7 @@ class Certificate:
     @classmethod
     def _wrap(cls, owned: Any) -> Certificate:
         self = object.__new__(cls)
-        self._c_cert = ffi.gc(owned, lib.sb_cert_free)
+        self._c_cert, self._keeper = _keep(owned)
         return self
 
     def get_info(self) -> Info:

@@ -147,12 +147,14 @@ class _InitialCiphers:
 
 
 _ciphers = _InitialCiphers(_constants.CIPHERS)
+_keep = _ffi.keeper(lib.sb_ctx_free, 10_000)  # what an SSL_CTX costs, roughly
 
 
 class _SSLContext:
     """Settings that connections are made from. See: SSL_CTX_new(3)."""
 
     _c_ctx: Any
+    _keeper: Any
     _protocol: int
     # What hardly any context has stands here, so that making one does not set it.
     _c_sni: Callable[..., Any] | None = None
@@ -176,8 +178,7 @@ class _SSLContext:
                 raise _errors.make(_ffi.FAILED, err)
             raise ValueError(f"invalid or unsupported protocol version {number}")
         self = super().__new__(cls)
-        # What an SSL_CTX costs, so that PyPy's collector feels it.
-        self._c_ctx = ffi.gc(pointer, lib.sb_ctx_free, 10_000)
+        self._c_ctx, self._keeper = _keep(pointer)
         self._protocol = number
         if number == PROTOCOL_TLS_CLIENT:
             self._c_check_hostname = True

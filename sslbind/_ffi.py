@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 from . import _sslbind
@@ -67,6 +67,31 @@ AGAIN: int = lib.sb_again
 
 #: ``ffi.new`` that leaves memory as it is: zeroing 256 KiB costs more than decrypting a record.
 new_unset = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+def keeper(free: Any, size: int = 0) -> Callable[[Any], tuple[Any, Any]]:
+    """Return a function that takes over a pointer: what to use, and what to keep beside it.
+
+    CPython's collector runs all finalisers of a cycle before it takes the cycle apart, in any
+    order. That of ``ffi.gc`` is one, so another object's ``__del__`` would use what is freed
+    already. The keeper's frees nothing: it makes an ``ffi.gc`` that is too young for this
+    collection, and so goes when the keeper does. PyPy finalises the holder before what it holds.
+
+    Args: free: the function of C; size: bytes, what PyPy's collector is to feel.
+    """
+    if not REFCOUNTED:
+        return lambda pointer: (ffi.gc(pointer, free, size), None)
+
+    class Keeper:
+        __slots__ = ("owned", "pointer")
+
+        def __init__(self, pointer: Any) -> None:
+            self.pointer = pointer
+
+        def __del__(self) -> None:
+            self.owned = ffi.gc(self.pointer, free)
+
+    return lambda pointer: (pointer, Keeper(pointer))
 
 
 # Memory that is used again and copied out of: a fresh buffer of n bytes, zeroed, costs more than

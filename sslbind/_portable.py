@@ -40,8 +40,7 @@ _CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.rele
 
 NULL = ffi.NULL
 
-# A rough size of an SSL, for PyPy's collector.
-_SSL_SIZE = 20_000
+_keep_conn = _ffi.keeper(lib.sb_conn_free, 20_000)  # what an SSL costs, roughly
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
@@ -50,16 +49,17 @@ _gettimeout = _socket.socket.gettimeout
 class MemoryBIO:
     """What `_bio.MemoryBIO`, which derives from it, does all day."""
 
-    __slots__ = ("_c_bio", "_ended")
+    __slots__ = ("_c_bio", "_ended", "_keeper")
 
     _refuse: Callable[[], NoReturn]
     _c_bio: Any
     _ended: bool
+    _keeper: Any
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make all of it here: a class that derives from this one need not call `__init__`."""
         self = super().__new__(cls)
-        self._c_bio = _gc(_new() or _no_memory(), _free)
+        self._c_bio, self._keeper = _keep_bio(_new() or _no_memory())
         self._ended = False
         return self
 
@@ -134,7 +134,8 @@ class MemoryBIO:
         lib.sb_bio_write_eof(self._c_bio)
 
 
-_new, _free, _gc, _read_all = lib.sb_bio_new, lib.sb_bio_free, ffi.gc, lib.sb_bio_read_all
+_new, _read_all = lib.sb_bio_new, lib.sb_bio_read_all
+_keep_bio = _ffi.keeper(lib.sb_bio_free)
 
 
 def _no_memory() -> NoReturn:
@@ -144,10 +145,11 @@ def _no_memory() -> NoReturn:
 class Operations:
     """What `_SSLSocket`, which derives from it, does all day; its `_finish` does the rest."""
 
-    __slots__ = ("_c_conn", "_handle", "_pump", "_sock")
+    __slots__ = ("_c_conn", "_handle", "_keeper", "_pump", "_sock")
 
     _c_conn: Any
     _handle: Any
+    _keeper: Any
     _go_on: Callable[..., int]
     _parked: BaseException | None
     _pump: Pump | None
@@ -163,7 +165,8 @@ class Operations:
         environment: None,
     ) -> None:
         """Take over the connection at `address`, and what it is over."""
-        self._c_conn = c_conn = ffi.gc(ffi.cast("sb_conn *", address), lib.sb_conn_free, _SSL_SIZE)
+        self._c_conn, self._keeper = _keep_conn(ffi.cast("sb_conn *", address))
+        c_conn = self._c_conn
         self._sock, self._pump = sock, pump
         self._handle = handle = ffi.new_handle(ref(self))  # else it would live for ever
         lib.sb_conn_set_handle(c_conn, handle)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_keep = _ffi.keeper(lib.sb_session_free)
+
+
 class SSLSession:
     """The session of a connection, for another one to resume; equal to one with the same id.
 
@@ -18,9 +21,10 @@ class SSLSession:
     See: SSL_get1_session(3); RFC 5246 section 7.3, RFC 8446 section 2.2.
     """
 
-    __slots__ = ("_c_session", "_ctx", "_info")
+    __slots__ = ("_c_session", "_ctx", "_info", "_keeper")
 
     _c_session: Any
+    _keeper: Any
     _ctx: object
     _info: Any
 
@@ -30,7 +34,7 @@ class SSLSession:
     @classmethod
     def _wrap(cls, pointer: Any, ctx: object) -> SSLSession:
         self = object.__new__(cls)
-        self._c_session = ffi.gc(pointer, lib.sb_session_free)
+        self._c_session, self._keeper = _keep(pointer)
         self._ctx = ctx
         self._info = ffi.new("sb_session_info *")
         lib.sb_session_describe(pointer, self._info)
