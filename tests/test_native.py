@@ -1,0 +1,263 @@
+"""What C must not trust: odd objects, threads, and finalisers that use what is being collected.
+
+The classes of native.c and those of _portable.py have to answer alike.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+
+import pytest
+from links import memory_pair, shake_memory, shaken_pair
+from links import client_context as new_client
+from links import server_context as new_server
+from scripts import run_script
+
+import sslbind
+from sslbind._conn import _SSLSocket
+
+host_ssl = pytest.importorskip("ssl", reason="needs foreign memory buffers")
+
+LIMIT = 30.0  # seconds
+
+
+@pytest.mark.parametrize("name", ("pending", "version", "cipher", "getpeercert", "_close"))
+def test_half_made(name):
+    """A connection that was never made raises; it does not crash."""
+    half = object.__new__(_SSLSocket)
+    with pytest.raises((ValueError, AttributeError)):
+        getattr(half, name)()
+
+
+class Proxy:
+    """Says that it is a MemoryBIO, and passes everything on to one."""
+
+    __class__ = property(lambda self: sslbind.MemoryBIO)
+
+    def __init__(self):
+        self._bio = sslbind.MemoryBIO()
+
+    def __getattr__(self, name):
+        return getattr(self._bio, name)
+
+
+def test_proxy():
+    """An object whose `__class__` lies is used by its methods, not by its memory."""
+    incoming, outgoing = Proxy(), Proxy()
+    context = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="a.example")
+    with pytest.raises(sslbind.SSLWantReadError):
+        tls.do_handshake()
+    assert outgoing.read()[:1] == b"\x16"
+
+
+class Named(type):
+    """A metaclass whose classes have a number for a name."""
+
+    __name__ = property(lambda cls: 42)
+
+
+class Refusing(type):
+    """A metaclass whose classes do not tell their names."""
+
+    @property
+    def __name__(cls):
+        raise KeyError("no name")
+
+
+def test_odd_names():
+    """The name in a TypeError may be any object, or none."""
+    bio = sslbind.MemoryBIO()
+    with pytest.raises(TypeError, match="bytes-like"):
+        bio.write(Named("Odd", (), {})())
+    with pytest.raises(KeyError):
+        bio.write(Refusing("Odd", (), {})())
+
+
+def released():
+    """Return a view that is of no use any more."""
+    view = memoryview(bytearray(4))
+    view.release()
+    return view
+
+
+def test_released_view(mod, pki):
+    """A released view is a ValueError to write, a TypeError to read into, as for stdlib."""
+    left, _ = shaken_pair(mod, pki)
+    with pytest.raises(ValueError, match="released"):
+        mod.MemoryBIO().write(released())
+    with pytest.raises(ValueError, match="released"):
+        left.obj.write(released())
+    with pytest.raises(TypeError, match="read-write"):
+        left.obj.read(4, released())
+
+
+class Unready(sslbind.MemoryBIO):
+    """Does not call `super().__init__`."""
+
+    def __init__(self, label, *, more=None):
+        self.label = label
+
+
+def test_subclass_without_init():
+    """A subclass need not call `__init__`; calling it again loses nothing."""
+    bio = Unready("x", more=1)
+    bio.write(b"kept")
+    sslbind.MemoryBIO.__init__(bio)
+    assert bio.read() == b"kept"
+
+
+def test_writing_threads(pki):
+    """Threads that write at once over stdlib's buffers wait for one another."""
+    left, right = memory_pair(
+        new_client(sslbind, pki),
+        new_server(sslbind, pki),
+        client_mod=host_ssl,
+        server_mod=host_ssl,
+    )
+    shake_memory(left, right)
+    size, times = 300_000, 8
+    failures = []
+
+    def write(letter):
+        try:
+            for _ in range(times):
+                assert left.obj.write(letter * size) == size
+        except BaseException as exc:
+            failures.append(exc)
+
+    letters = (b"a", b"b", b"c")
+    threads = [threading.Thread(target=write, args=(c,), daemon=True) for c in letters]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures
+    left.flush()
+    got = bytearray()
+    while len(got) < size * times * len(letters):
+        got += right.obj.read(65536)
+    pieces = [bytes(got[i : i + size]) for i in range(0, len(got), size)]
+    assert sorted(pieces) == sorted(c * size for c in letters for _ in range(times))
+
+
+FAILED_WRITE = """
+import socket, sslbind, sys, threading
+sys.setswitchinterval(1e-5)
+server = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(sys.argv[1])
+client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+client.check_hostname, client.verify_mode = False, sslbind.CERT_NONE
+
+def callback(*args):
+    for _ in range(50):
+        pass
+
+client._msg_callback = callback
+near, far = socket.socketpair()
+near.settimeout(30)
+far.settimeout(30)
+peers = []
+thread = threading.Thread(target=lambda: peers.append(server.wrap_socket(far, server_side=True)))
+thread.start()
+tls = client.wrap_socket(near)
+thread.join()
+tls.settimeout(0)
+try:
+    while True:
+        tls.write(bytes(16384))
+except sslbind.SSLWantWriteError:
+    pass
+ended = threading.Event()
+
+def feed():
+    for _ in range(3000):
+        peers[0].send(bytes(100))
+    ended.set()
+
+def write():
+    while not ended.is_set():
+        try:
+            tls.write(bytes(16384))
+        except sslbind.SSLWantWriteError:
+            pass
+
+threads = [threading.Thread(target=work, daemon=True) for work in (feed, write)]
+for thread in threads:
+    thread.start()
+while not ended.is_set():
+    try:
+        tls.read(100)
+    except sslbind.SSLWantReadError:
+        pass
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+
+def test_failed_write_beside_callbacks(pki):
+    """A write that fails takes the connection's lock while a callback waits for the GIL.
+
+    In a process of its own: two threads that wait for each other would never end.
+    """
+    assert run_script(FAILED_WRITE, pki.server.both, limit=60.0) == "done\n"
+
+
+class Holder:
+    """In a cycle with what it holds, which its finaliser uses."""
+
+    def __init__(self, use, *things):
+        self.use, self.things, self.cycle = use, things, self
+
+    def __del__(self):
+        self.use(*self.things)
+
+
+def collect(use, *things):
+    """Let `things` be garbage of a cycle whose finaliser uses them; return what that gave."""
+    results = []
+    holder = Holder(lambda *held: results.append(use(*held)), *things)
+    del holder, things
+    for _ in range(3):  # PyPy
+        gc.collect()
+    return results
+
+
+def test_collected_context():
+    """A finaliser of a collected cycle can use a context in it."""
+
+    def use(context):
+        context.set_ciphers("HIGH")
+        return context.cert_store_stats()["x509"]
+
+    for _ in range(20):  # freed memory may be as it was
+        assert collect(use, sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)) == [0]
+
+
+def test_collected_connection(pki):
+    """The same with a connection, its session and its peer's certificates."""
+
+    def use(connection, session, chain):
+        return connection.write(b"end"), len(session.id), len(chain[0].public_bytes()) > 0
+
+    def make(mod):
+        left, right = memory_pair(
+            new_client(sslbind, pki), new_server(sslbind, pki), client_mod=mod, server_mod=mod
+        )
+        shake_memory(left, right)
+        right.obj.write(b"x")
+        right.flush()
+        left.obj.read(1)
+        connection = left.obj._sslobj
+        return connection, left.obj.session, connection.get_verified_chain()
+
+    for mod in (sslbind, host_ssl):
+        assert collect(use, *make(mod)) == [(3, 32, True)]
