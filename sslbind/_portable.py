@@ -257,7 +257,7 @@ class Operations:
     def _read_into(self, size: int, buffer: Any) -> int:
         try:
             target = _from_buffer(_CHARS, buffer, True)
-        except (TypeError, ValueError, BufferError) as exc:
+        except Exception as exc:  # whatever its __buffer__ raises
             raise TypeError(
                 f"read() argument 2 must be read-write bytes-like object, "
                 f"not {type(buffer).__name__}"
