@@ -55,7 +55,18 @@ class PasswordHooks:
         self.handle: Any = ffi.new_handle(self)
 
 
+def _print(exc: BaseException, subject: object) -> None:
+    import traceback
+
+    if sys.stderr is not None:
+        print("Exception ignored in:", repr(subject), file=sys.stderr)
+        traceback.print_exception(type(exc), exc, exc.__traceback__)
+
+
 def _unraisable(exc: BaseException, subject: object) -> None:
+    if sys.unraisablehook is sys.__unraisablehook__:
+        _print(exc, subject)  # it takes nothing but a structure that no code in Python can make
+        return
     sys.unraisablehook(
         SimpleNamespace(
             exc_type=type(exc),

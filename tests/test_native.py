@@ -266,3 +266,36 @@ def test_collected(pki, monkeypatch):
     monkeypatch.setenv("MALLOC_PERTURB_", "165")
     out = run_script(COLLECTED, pki.server.both, pki.ca)
     assert out == "[(3, 32, True), (3, 32, True), 1, 1]\n"
+
+
+RAISING = """
+import sslbind, sys
+from links import memory_pair
+
+def callback(*args):
+    raise KeyError("from the callback")
+
+server = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(sys.argv[1])
+server.sni_callback = callback
+client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+client.check_hostname, client.verify_mode = False, sslbind.CERT_NONE
+left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+for end, other in ((left, right), (right, left), (left, right)):
+    try:
+        end.obj.do_handshake()
+    except sslbind.SSLWantReadError:
+        pass
+    except sslbind.SSLError as exc:
+        print(exc.reason)
+    end.flush()
+"""
+
+
+def test_callback_without_hook(pki):
+    """Without a hook of the program's what a callback raised is printed, and its alert sent."""
+    body = "import sys; sys.stderr = sys.stdout\n" + RAISING
+    out = run_script(body, pki.server.both)
+    assert "KeyError: 'from the callback'" in out
+    assert "TypeError" not in out
+    assert "ALERT_HANDSHAKE_FAILURE" in out
