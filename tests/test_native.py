@@ -9,8 +9,8 @@ import sys
 import threading
 
 import pytest
-from links import memory_pair, shake_memory, shaken_pair
 from links import client_context as new_client
+from links import memory_pair, shake_memory, shaken_pair
 from links import server_context as new_server
 from scripts import run_script
 
