@@ -27,9 +27,8 @@ def known_info(der: bytes) -> Info | None:
     return None if info is None else info.copy()
 
 
-def load_info(block: Any) -> Info:
-    """Return the dict of a certificate from a block that has its DER form and its fields."""
-    der, marshalled = _ffi.items(block)
+def load_info(der: bytes, marshalled: bytes) -> Info:
+    """Return the dict of a certificate from its DER form and its fields."""
     ((info, unknown),) = marshal.loads(marshalled)
     if unknown:
         _warn(unknown)

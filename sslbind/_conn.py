@@ -246,30 +246,34 @@ class _SSLSocket(Operations):
 
         None if the peer sent none. Raises: ValueError: the handshake is not done.
         """
-        block = ffi.new("sb_block *")
-        verified = self._peer_cert(block, False)
-        if verified is None:
+        found = self._peer_cert(False)
+        if found is None:
+            self._explain_peer_cert(False)
             return None
-        encoded = _ffi.item(block)
+        verified, encoded = found
         if der:
             return encoded
         if not verified:
             return {}
         info = known_info(encoded)
-        if info is None and self._peer_cert(block, True) is not None:
-            info = load_info(block)
+        if info is None:
+            found = self._peer_cert(True)
+            if found is None:
+                self._explain_peer_cert(True)
+                return None
+            info = load_info(*found[1:])
         return info
 
-    def _peer_cert(self, block: Any, fields: bool) -> int | None:
+    def _explain_peer_cert(self, fields: bool) -> None:
+        """Ask once more, for the error; there is none if the peer sent no certificate."""
+        block = ffi.new("sb_block *")
         err = _errors.new_record()
-        status: int = lib.sb_conn_peer_cert(self._c_conn, fields, block, err)
-        if status < 0:
-            if status == _ffi.WANT_READ:
-                raise ValueError("handshake not done yet")
-            if status == _ffi.BAD_ARG:
-                return None
+        status = lib.sb_conn_peer_cert(self._c_conn, fields, block, err)
+        if status == _ffi.WANT_READ:
+            raise ValueError("handshake not done yet")
+        if status != _ffi.BAD_ARG:
             check(status, block, err)
-        return status
+        lib.sb_block_clear(block)
 
     def get_verified_chain(self) -> list[Certificate] | None:
         """Return the chain from the peer's certificate to a trusted one, None if unverified."""

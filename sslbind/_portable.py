@@ -208,6 +208,18 @@ class Operations:
         timeout = _gettimeout(sock)
         return -1.0 if timeout is None else timeout
 
+    def _peer_cert(self, fields: bool, /) -> tuple[Any, ...] | None:
+        """Return whether it was to be verified, and DER; then its fields, if these are asked for.
+
+        None: there is none, or it failed.
+        """
+        block = ffi.new("sb_block *")
+        verified = lib.sb_conn_peer_cert(self._c_conn, fields, block, _errors.new_record())
+        if verified < 0:
+            lib.sb_block_clear(block)
+            return None
+        return (verified, *_ffi.items(block)) if fields else (verified, _ffi.item(block))
+
     def read(self, size: int, buffer: Any = None, /) -> Any:
         """Return up to `size` bytes, or put them into `buffer` and return how many.
 

@@ -213,6 +213,71 @@ def test_decoded_as_by_the_stdlib(label, corpus, tmp_path):
     assert outcome(decode, sslbind, path) == outcome(decode, ssl, path)
 
 
+def element(tag: int, content: bytes) -> bytes:
+    """Return an element in DER (X.690 8.1.3, 10.1)."""
+    size = len(content)
+    long = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, size] if size < 0x80 else [tag, 0x80 | len(long), *long]) + content
+
+
+def swapped(der: bytes, old: bytes, new: bytes) -> bytes:
+    """Return DER with each element `old` replaced, and the lengths of those around it put right."""
+    done = b""
+    while der:
+        tag, size, start = der[0], der[1], 2
+        if size >= 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(der[2:start], "big")
+        whole, content, der = der[: start + size], der[start : start + size], der[start + size :]
+        if whole == old:
+            whole = new
+        elif tag & 0x20:  # constructed
+            whole = element(tag, swapped(content, old, new))
+        done += whole
+    return done
+
+
+INTEGER, UTC_TIME, GENERALIZED_TIME = 0x02, 0x17, 0x18
+SINCE, SERIAL = element(UTC_TIME, b"200101000000Z"), element(INTEGER, b"\5")
+ODD = {
+    **{
+        text: (SINCE, element(UTC_TIME if len(text) < 15 else GENERALIZED_TIME, text.encode()))
+        for text in (
+            *("500101000000Z", "491231235959Z", "000229010203Z", "010229010203Z"),
+            *("201301000000Z", "200132000000Z", "200101240000Z", "200101000060Z", "2001010000Z"),
+            *("200101000000z", "20010100000Z0", "200101000000+0100", "20010 000000Z"),
+            *("00010101000000Z", "09991231235959Z", "10000101000000Z", "20201301000000Z"),
+            *("20200101000000.5Z", "20200101000000.123456789Z", "20200101000000+0100"),
+            *("20200101000000", "202001010000Z", "2020010100Z", "20200230000000Z"),
+        )
+    },
+    **{
+        f"serial of {len(number)} bytes, {number[0]:02x}": (SERIAL, element(INTEGER, number))
+        for number in (
+            *(b"\0", b"\x80", b"\xff", b"\0\x80", b"\x81" + bytes(19)),
+            *(b"\x7f" * 34, b"\x7f" * 35, b"\0\5"),
+        )
+    },
+}
+
+
+@pytest.mark.skipif(not ORACLE, reason="this interpreter's own ssl is no oracle")
+@pytest.mark.parametrize("label", ODD)
+def test_odd_numbers(label, corpus, tmp_path):
+    """Times and serial numbers as RFC 5280 does not allow them are told as by the stdlib."""
+    der = swapped(corpus["plain"], *ODD[label])
+    assert der != corpus["plain"]
+    path = written(tmp_path, der)
+    assert outcome(decode, sslbind, path) == outcome(decode, ssl, path)
+
+
+@pytest.mark.parametrize("size", (36, 80, 3000))
+def test_serial_number_is_whole(size, corpus, tmp_path):
+    """However long it is; the stdlib cuts it at 35 bytes."""
+    der = swapped(corpus["plain"], SERIAL, element(INTEGER, b"\x7f" * size))
+    assert decode(sslbind, written(tmp_path, der))["serialNumber"] == "7F" * size
+
+
 def test_each_dict_is_the_callers_own(mod, pki):
     """What a program does to the dict of a certificate is not in the next one."""
     left, right = memory_pair(

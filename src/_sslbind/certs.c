@@ -9,6 +9,7 @@
 #include <openssl/objects.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
+#include <time.h>
 
 void
 sb_cert_free(sb_cert *cert)
@@ -136,6 +137,12 @@ sb_cert_from_file(const char *file, sb_error *err)
 
 /* ---------------------------------------------------------------- fields */
 
+static void
+put_string(sb_block *out, const ASN1_STRING *string)
+{
+    sb_put_bytes(out, ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
+}
+
 static int
 put_object_name(sb_block *out, const ASN1_OBJECT *object)
 {
@@ -158,20 +165,47 @@ put_object_name(sb_block *out, const ASN1_OBJECT *object)
     return 1;
 }
 
+/* Is it in UTF-8 as it stands? ASN1_STRING_to_UTF8() would take most of the time of a name. */
+static int
+is_ascii(const ASN1_STRING *string)
+{
+    const unsigned char *text = ASN1_STRING_get0_data(string);
+    int type = ASN1_STRING_type(string), i;
+
+    if (type != V_ASN1_UTF8STRING && type != V_ASN1_PRINTABLESTRING && type != V_ASN1_IA5STRING)
+        return 0;
+    for (i = 0; i < ASN1_STRING_length(string); i++)
+        if (text[i] >= 0x80)
+            return 0;
+    return 1;
+}
+
+static int
+put_converted(sb_block *out, const ASN1_STRING *string)
+{
+    unsigned char *text = NULL;
+    int len;
+
+    if (is_ascii(string)) {
+        put_string(out, string);
+        return 1;
+    }
+    if ((len = ASN1_STRING_to_UTF8(&text, string)) < 0)
+        return 0;
+    sb_put_bytes(out, text, (size_t)len);
+    OPENSSL_free(text);
+    return 1;
+}
+
 /* A pair of type and value. */
 static int
 put_attribute(sb_block *out, sb_x509_name_entry *entry)
 {
     sb_sequence pair = sb_put_sequence(out, '(');
-    unsigned char *value = NULL;
-    int len;
 
-    if (!put_object_name(out, X509_NAME_ENTRY_get_object(entry)))
+    if (!put_object_name(out, X509_NAME_ENTRY_get_object(entry)) ||
+        !put_converted(out, X509_NAME_ENTRY_get_data(entry)))
         return 0;
-    if ((len = ASN1_STRING_to_UTF8(&value, X509_NAME_ENTRY_get_data(entry))) < 0)
-        return 0;
-    sb_put_bytes(out, value, (size_t)len);
-    OPENSSL_free(value);
     pair.count = 2;
     sb_end_sequence(out, pair);
     return 1;
@@ -201,12 +235,6 @@ put_name(sb_block *out, sb_x509_name *name)
         sb_end_sequence(out, set);
     sb_end_sequence(out, names);
     return 1;
-}
-
-static void
-put_string(sb_block *out, const ASN1_STRING *string)
-{
-    sb_put_bytes(out, ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
 }
 
 static void
@@ -381,22 +409,76 @@ put_names(sb_block *out, X509 *cert)
     return put_name(out, X509_get_issuer_name(cert));
 }
 
+/* In hexadecimal, as i2a_ASN1_INTEGER(), but that calls BIO_write() for each byte, and breaks
+ * lines: of a number longer than RFC 5280 4.1.2.2 allows, the stdlib gives the first 35 bytes. */
+static int
+put_serial_number(sb_block *out, const ASN1_INTEGER *number)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const unsigned char *bytes = ASN1_STRING_get0_data(number);
+    size_t len = (size_t)ASN1_STRING_length(number), i;
+    char *text = malloc(2 * len + 3), *end = text;
+
+    if (text == NULL)
+        return 0;
+    if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER)
+        *end++ = '-';
+    for (i = 0; i < len; i++) {
+        *end++ = digits[bytes[i] >> 4];
+        *end++ = digits[bytes[i] & 15];
+    }
+    sb_put_bytes(out, len > 0 ? text : "00", len > 0 ? (size_t)(end - text) : 2);
+    free(text);
+    return 1;
+}
+
+static void
+set_two_digits(char *text, int number)
+{
+    text[0] = (char)('0' + number / 10);
+    text[1] = (char)('0' + number % 10);
+}
+
+/* As ASN1_TIME_print(), which is slow, for the times that RFC 5280 4.1.2.5 allows, to the second
+ * and in GMT. One that cannot be read prints as "Bad time value", with a 0 for the result. */
+static void
+put_time(sb_block *out, const ASN1_TIME *time, BIO *memory)
+{
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    int len = ASN1_STRING_length(time), plain = ASN1_STRING_type(time) == V_ASN1_UTCTIME ? 13 : 15;
+    char text[] = "Mon DD hh:mm:ss YYYY GMT";
+    struct tm tm;
+
+    if (len != plain || ASN1_STRING_get0_data(time)[len - 1] != 'Z' ||
+        !ASN1_TIME_to_tm(time, &tm) || tm.tm_year < 1000 - 1900) {
+        ASN1_TIME_print(memory, time);
+        sb_put_bio(out, memory);
+        return;
+    }
+    memcpy(text, months + 3 * tm.tm_mon, 3);
+    set_two_digits(text + 4, tm.tm_mday);
+    if (text[4] == '0')
+        text[4] = ' ';
+    set_two_digits(text + 7, tm.tm_hour);
+    set_two_digits(text + 10, tm.tm_min);
+    set_two_digits(text + 13, tm.tm_sec);
+    set_two_digits(text + 16, (tm.tm_year + 1900) / 100);
+    set_two_digits(text + 18, (tm.tm_year + 1900) % 100);
+    sb_put_bytes(out, text, sizeof text - 1);
+}
+
 static int
 put_numbers(sb_block *out, X509 *cert, BIO *memory)
 {
     sb_put_text(out, "version");
     sb_put_integer(out, (int)X509_get_version(cert) + 1);
-    if (i2a_ASN1_INTEGER(memory, X509_get0_serialNumber(cert)) < 0)
-        return 0;
     sb_put_text(out, "serialNumber");
-    sb_put_bio(out, memory);
-    /* A time that cannot be read prints as "Bad time value", with a 0 for the result. */
-    ASN1_TIME_print(memory, X509_get0_notBefore(cert));
+    if (!put_serial_number(out, X509_get0_serialNumber(cert)))
+        return 0;
     sb_put_text(out, "notBefore");
-    sb_put_bio(out, memory);
-    ASN1_TIME_print(memory, X509_get0_notAfter(cert));
+    put_time(out, X509_get0_notBefore(cert), memory);
     sb_put_text(out, "notAfter");
-    sb_put_bio(out, memory);
+    put_time(out, X509_get0_notAfter(cert), memory);
     return 1;
 }
 

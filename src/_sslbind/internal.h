@@ -147,11 +147,22 @@ void sb_block_add_bio(sb_block *block, BIO *memory); /* and empties the BIO */
 int sb_block_status(sb_block *block, sb_error *err); /* SB_OK, or what failed */
 int sb_mutex_init(pthread_mutex_t *lock);
 /* A fork copies locks that other threads hold, and not the threads. So the child counts up the
- * generation, and whoever locks something of an older one makes its locks anew first: returns 1
- * if that is to be done, with all others kept out until sb_generation_done(). */
-int sb_generation_changed(atomic_uint *generation);
-void sb_generation_done(atomic_uint *generation);
+ * generation, and whoever locks something of an older one makes its locks anew first: that is to be
+ * done if sb_generation_changed(), with all others kept out until sb_generation_done(). */
+extern atomic_uint sb_current_generation;
 unsigned int sb_generation(void);
+int sb_generation_begin(atomic_uint *generation);
+void sb_generation_done(atomic_uint *generation);
+static inline int
+sb_is_generation(atomic_uint *generation)
+{
+    return atomic_load(generation) == atomic_load(&sb_current_generation);
+}
+static inline int
+sb_generation_changed(atomic_uint *generation)
+{
+    return !sb_is_generation(generation) && sb_generation_begin(generation);
+}
 /* How often this process has forked, or its parent had. */
 unsigned int sb_forks(void);
 int sb_cond_init(pthread_cond_t *cond);
@@ -211,10 +222,10 @@ void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
-/* Will a read or a write of len bytes, over memory, be over in two microseconds, and wait for
- * nobody? Then it is locked for this thread until sb_conn_end_quick(). */
-int sb_conn_is_quick(sb_conn *conn, size_t len);
-void sb_conn_end_quick(sb_conn *conn);
+/* sb_conn_read() and sb_conn_write(), over memory, if that will be over in two microseconds and
+ * waits for nobody. Returns 0: it would not, nothing was done. */
+int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);
+int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, long long *count);
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);

@@ -434,24 +434,6 @@ sb_conn_lock(sb_conn *conn)
 }
 
 int
-sb_conn_is_quick(sb_conn *conn, size_t len)
-{
-    if (conn->fd >= 0 || len > QUICK || pthread_mutex_trylock(&conn->lock) != 0)
-        return 0;
-    if (conn->ssl != NULL && !conn->writing && !SSL_in_init(conn->ssl) &&
-        sb_bio_pending(conn->in) <= QUICK && atomic_load(&conn->generation) == sb_generation())
-        return 1;
-    pthread_mutex_unlock(&conn->lock);
-    return 0;
-}
-
-void
-sb_conn_end_quick(sb_conn *conn)
-{
-    pthread_mutex_unlock(&conn->lock);
-}
-
-int
 sb_conn_enter(sb_conn *conn, sb_error *err)
 {
     sb_conn_lock(conn);
@@ -473,7 +455,8 @@ sb_conn_leave(sb_conn *conn)
         conn->ssl = NULL;
     }
     pthread_mutex_unlock(&conn->lock);
-    SSL_free(ssl);
+    if (ssl != NULL)
+        SSL_free(ssl);
 }
 
 /* One try at the operation; > 0 or SB_OK when it is done. */
@@ -492,7 +475,8 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     if (SSL_in_init(conn->ssl))
         sb_conn_hold_ctx(conn);
     status = step(conn, arg, err);
-    sb_conn_let_go_ctx(conn);
+    if (conn->held != NULL)
+        sb_conn_let_go_ctx(conn);
     conn->delivered = 0;
     conn->room = 0;
     conn->peeked = 0;
@@ -613,10 +597,29 @@ wait_for(sb_conn *conn, int want, int64_t deadline, int first, sb_error *err)
 }
 
 static int
+is_done(int status)
+{
+    return status != SB_WANT_READ && status != SB_WANT_WRITE && status != BUSY;
+}
+
+static int
+announced_turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
+{
+    int status;
+
+    conn->in_turn = 1;
+    status = turn(conn, step, arg, err);
+    conn->in_turn = 0;
+    if (conn->sleepers > 0 && (is_done(status) || conn->moved))
+        pthread_cond_broadcast(&conn->changed);
+    return status;
+}
+
+static int
 run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 {
     int64_t deadline = 0;
-    int status, done;
+    int status;
 
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
@@ -625,13 +628,8 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
         return SB_FAIL(err, SB_BAD_ARG, "not allowed in a callback of the same connection");
     }
     do {
-        conn->in_turn = 1;
-        status = turn(conn, step, arg, err);
-        conn->in_turn = 0;
-        done = status != SB_WANT_READ && status != SB_WANT_WRITE && status != BUSY;
-        if (conn->sleepers > 0 && (done || conn->moved))
-            pthread_cond_broadcast(&conn->changed);
-        if (done)
+        status = announced_turn(conn, step, arg, err);
+        if (is_done(status))
             break;
         if (status == BUSY && conn->fd < 0) {
             /* Pumped, and between two batches: the writer comes back, no event would tell. */
@@ -651,6 +649,21 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
     } while (status == SB_OK);
     sb_conn_leave(conn);
     return status;
+}
+
+/* Enter it, without waiting for anybody, for a turn that needs two microseconds at most. */
+static int
+enter_quickly(sb_conn *conn, size_t len)
+{
+    if (conn->fd >= 0 || len > QUICK || pthread_mutex_trylock(&conn->lock) != 0)
+        return 0;
+    if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !SSL_in_init(conn->ssl) &&
+        sb_is_generation(&conn->generation)) {
+        conn->users++;
+        return 1;
+    }
+    pthread_mutex_unlock(&conn->lock);
+    return 0;
 }
 
 /* A client that closes right after the handshake leaves the server's TLS 1.3 tickets unread, and
@@ -820,6 +833,21 @@ sb_conn_read(sb_conn *conn, char *buf, size_t cap, double timeout)
     return result(status, args.done, &err);
 }
 
+int
+sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count)
+{
+    read_args args = {buf, cap, 0};
+    sb_error err;
+    int status;
+
+    if (conn->fd >= 0 || sb_bio_pending(conn->in) > QUICK || !enter_quickly(conn, 0))
+        return 0;
+    status = announced_turn(conn, read_step, &args, &err);
+    sb_conn_leave(conn);
+    *count = result(status, args.done, &err);
+    return 1;
+}
+
 typedef struct write_args {
     const char *buf;
     size_t len;
@@ -930,6 +958,22 @@ sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout)
     if (status != SB_INTERRUPTED && args.is_writer)
         end_writing(conn);
     return result(status, len, &err);
+}
+
+int
+sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, long long *count)
+{
+    write_args args = {buf, len, 0};
+    sb_error err;
+    int status;
+
+    if (!enter_quickly(conn, len))
+        return 0;
+    status = announced_turn(conn, write_step, &args, &err);
+    conn->writing = 0;
+    sb_conn_leave(conn);
+    *count = result(status, len, &err);
+    return 1;
 }
 
 typedef struct sendfile_args {

@@ -308,7 +308,7 @@ sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns)
 #endif
 }
 
-static atomic_uint current_generation;
+atomic_uint sb_current_generation;
 static atomic_uint forks;
 static pthread_mutex_t generation_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t generation_once = PTHREAD_ONCE_INIT;
@@ -323,7 +323,7 @@ static void
 after_fork_in_child(void)
 {
     atomic_fetch_add(&forks, 1);
-    atomic_fetch_add(&current_generation, 1);
+    atomic_fetch_add(&sb_current_generation, 1);
     pthread_mutex_init(&generation_lock, NULL);
 }
 
@@ -337,7 +337,7 @@ unsigned int
 sb_generation(void)
 {
     pthread_once(&generation_once, watch_forks);
-    return atomic_load(&current_generation);
+    return atomic_load(&sb_current_generation);
 }
 
 unsigned int
@@ -347,12 +347,10 @@ sb_forks(void)
 }
 
 int
-sb_generation_changed(atomic_uint *generation)
+sb_generation_begin(atomic_uint *generation)
 {
-    if (atomic_load(generation) == atomic_load(&current_generation))
-        return 0;
     pthread_mutex_lock(&generation_lock);
-    if (atomic_load(generation) != atomic_load(&current_generation))
+    if (!sb_is_generation(generation))
         return 1;
     pthread_mutex_unlock(&generation_lock);
     return 0;
@@ -361,6 +359,6 @@ sb_generation_changed(atomic_uint *generation)
 void
 sb_generation_done(atomic_uint *generation)
 {
-    atomic_store(generation, atomic_load(&current_generation));
+    atomic_store(generation, atomic_load(&sb_current_generation));
     pthread_mutex_unlock(&generation_lock);
 }

@@ -482,9 +482,11 @@ get_timeout(operations *self, double *timeout)
 static long long
 finish(operations *self, long long result, const char *doing)
 {
-    int parked = atomic_exchange(&self->conn->called_python, 0);
+    int parked = atomic_load(&self->conn->called_python);
     PyObject *count;
 
+    if (parked) /* hardly ever, and an exchange is dear */
+        parked = atomic_exchange(&self->conn->called_python, 0);
     if (!parked && result >= 0)
         return result;
     if (!parked && result == SB_WANT_READ) /* event loops meet this after all other reads */
@@ -502,31 +504,13 @@ static const long long INTERRUPTED = LLONG_MIN;
  * another thread is busy in Python. Nobody may wait for a connection's lock with the GIL held:
  * whoever has that lock may be in a callback. */
 static long long
-read_quickly(operations *self, char *buf, size_t size)
-{
-    long long result = sb_conn_read(self->conn, buf, size, 0.0);
-
-    sb_conn_end_quick(self->conn);
-    return result;
-}
-
-static long long
-write_quickly(operations *self, const char *buf, size_t len)
-{
-    long long result = sb_conn_write(self->conn, buf, len, 0.0);
-
-    sb_conn_end_quick(self->conn);
-    return result;
-}
-
-static long long
 read_within(operations *self, char *buf, size_t size, double timeout)
 {
     PyThreadState *thread;
     long long result;
 
-    if (sb_conn_is_quick(self->conn, 0))
-        return read_quickly(self, buf, size);
+    if (sb_conn_read_quickly(self->conn, buf, size, &result))
+        return result;
     for (;;) {
         thread = PyEval_SaveThread();
         result = sb_conn_read(self->conn, buf, size, timeout);
@@ -582,9 +566,7 @@ write_within(operations *self, const char *buf, size_t len, double timeout)
     int came;
 
     for (;;) {
-        if (sb_conn_is_quick(self->conn, len)) {
-            result = write_quickly(self, buf, len);
-        } else {
+        if (!sb_conn_write_quickly(self->conn, buf, len, &result)) {
             thread = PyEval_SaveThread();
             result = sb_conn_write(self->conn, buf, len, timeout);
             PyEval_RestoreThread(thread);
@@ -784,6 +766,43 @@ operations_timeout(operations *self, PyObject *unused)
     return get_timeout(self, &timeout) < 0 ? NULL : PyFloat_FromDouble(timeout);
 }
 
+static PyObject *
+as_items(const sb_block *block, int first)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)block->n + 1), *item = PyLong_FromLong(first);
+    size_t i, start = 0;
+
+    for (i = 0; tuple != NULL && item != NULL; i++) {
+        PyTuple_SetItem(tuple, (Py_ssize_t)i, item);
+        if (i == block->n)
+            return tuple;
+        item = PyBytes_FromStringAndSize(block->data + start, (Py_ssize_t)(block->ends[i] - start));
+        start = block->ends[i];
+    }
+    Py_XDECREF(tuple);
+    Py_XDECREF(item);
+    return NULL;
+}
+
+static PyObject *
+operations_peer_cert(operations *self, PyObject *fields)
+{
+    PyThreadState *thread;
+    PyObject *found;
+    sb_block block;
+    sb_error err;
+    int verified;
+
+    if (!is_ready(self))
+        return NULL;
+    thread = PyEval_SaveThread();
+    verified = sb_conn_peer_cert(self->conn, fields == Py_True, &block, &err);
+    PyEval_RestoreThread(thread);
+    found = verified < 0 ? Py_BuildValue("") : as_items(&block, verified);
+    sb_block_clear(&block);
+    return found;
+}
+
 /* A pump is there for buffers that are not of our own class: those of the interpreter's class it is
  * not asked about, since between methods in C no code in Python can run. */
 static int
@@ -884,6 +903,7 @@ static PyMethodDef operations_methods[] = {
      "        SSLWantWriteError; what a callback raised."},
     {"_shut_down", (PyCFunction)operations_shut_down, METH_NOARGS, NULL},
     {"_timeout", (PyCFunction)operations_timeout, METH_NOARGS, NULL},
+    {"_peer_cert", (PyCFunction)operations_peer_cert, METH_O, NULL},
     {"_bind", (PyCFunction)operations_bind, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
