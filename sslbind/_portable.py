@@ -174,6 +174,8 @@ class Operations:
             bios = (incoming._c_bio, outgoing._c_bio) if pump is None else (NULL, NULL)
             if lib.sb_conn_set_buffers(c_conn, *bios) != _ffi.OK:
                 raise MemoryError
+            if not REFCOUNTED:  # PyPy's own ssl does not save this memory either
+                lib.sb_conn_keep_memory(c_conn)
 
     def do_handshake(self) -> None:
         """Perform the handshake. See: SSL_do_handshake(3).

@@ -282,6 +282,8 @@ uintptr_t sb_conn_open(sb_ctx *ctx, int server_side, const char *host, int fd, s
 void sb_conn_set_handle(sb_conn *conn, void *handle);
 /* With NULL it makes its own: see sb_conn_in(). SB_NO_MEMORY: it is of no use. */
 int sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out);
+/* Let OpenSSL keep its buffers from one operation to the next. SSL_set_mode(3) */
+void sb_conn_keep_memory(sb_conn *conn);
 void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */
 
 /* No operation, running or later, touches the descriptor once this has returned; they end with

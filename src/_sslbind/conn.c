@@ -158,6 +158,12 @@ sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out)
 }
 
 void
+sb_conn_keep_memory(sb_conn *conn)
+{
+    SSL_clear_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+void
 sb_conn_free(sb_conn *conn)
 {
     if (conn == NULL)
