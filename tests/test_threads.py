@@ -227,6 +227,31 @@ def test_many_senders(link, version):
         assert len(set(got[begin : begin + size])) == 1
 
 
+def test_write_in_a_callback_of_a_write(pki, link, version):
+    """It is refused, and does not let another thread's write into the middle of that one."""
+    context, refused, size = client_context(sslbind, pki, version), threading.Event(), 3_000_000
+    context._msg_callback = lambda *_: None
+    contexts = context, server_context(ssl, pki, version)
+    made = link(sslbind, version, family="unix", contexts=contexts)
+
+    def write_too(*_):
+        if threading.current_thread() is first:
+            assert "not allowed in a callback" in outcome(made.ours.write, b"c").text
+            refused.set()
+
+    context._msg_callback = write_too
+    first, second = (Peer(made.ours.write, letter * size) for letter in (b"a", b"b"))
+    with first:
+        assert refused.wait(DEADLINE)
+        with second:
+            for _ in range(50):  # as in Blocked
+                threading.Event().wait(0.001)
+            got = bytearray()
+            while len(got) < 2 * size:
+                got += made.theirs.recv(65536)
+    assert got == b"a" * size + b"b" * size
+
+
 def test_many_receivers(link, version):
     """Several threads that receive at once get every byte once."""
     made = link(sslbind, version)

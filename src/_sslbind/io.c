@@ -1017,18 +1017,19 @@ sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t size, int fla
     return result(status, (size_t)args.sent, &err);
 }
 
-/* A refused one of a signal handler ends nothing: half a buffer of the write below is under way,
- * and another thread would go on in the middle of its own. */
+/* A refused one of a signal handler, or of a callback, ends nothing: half a buffer of the write
+ * below is under way, and another thread would go on in the middle of its own. */
 void
 sb_conn_stop_writing(sb_conn *conn)
 {
-    int was_refused;
+    int was_refused, in_callback;
 
     sb_conn_lock(conn);
-    was_refused = is_own_write(conn) && conn->refused > 0;
+    in_callback = conn->in_turn; /* of this very thread, which has the lock */
+    was_refused = !in_callback && is_own_write(conn) && conn->refused > 0;
     conn->refused -= was_refused;
     pthread_mutex_unlock(&conn->lock);
-    if (!was_refused)
+    if (!was_refused && !in_callback)
         end_writing(conn);
 }
 
