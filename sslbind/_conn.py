@@ -246,10 +246,9 @@ class _SSLSocket(Operations):
 
         None if the peer sent none. Raises: ValueError: the handshake is not done.
         """
-        found = self._peer_cert(False)
-        if found is None:
-            self._explain_peer_cert(False)
-            return None
+        while (found := self._peer_cert(False)) is None:
+            if self._lacks_peer_cert(False):
+                return None
         verified, encoded = found
         if der:
             return encoded
@@ -257,15 +256,17 @@ class _SSLSocket(Operations):
             return {}
         info = known_info(encoded)
         if info is None:
-            found = self._peer_cert(True)
-            if found is None:
-                self._explain_peer_cert(True)
-                return None
+            while (found := self._peer_cert(True)) is None:
+                if self._lacks_peer_cert(True):
+                    return None
             info = load_info(*found[1:])
         return info
 
-    def _explain_peer_cert(self, fields: bool) -> None:
-        """Ask once more, for the error; there is none if the peer sent no certificate."""
+    def _lacks_peer_cert(self, fields: bool) -> bool:
+        """Ask once more, for the error; False if all is well by now, as another thread may see to.
+
+        Raises: as `getpeercert`.
+        """
         block = ffi.new("sb_block *")
         err = _errors.new_record()
         status = lib.sb_conn_peer_cert(self._c_conn, fields, block, err)
@@ -274,6 +275,7 @@ class _SSLSocket(Operations):
         if status != _ffi.BAD_ARG:
             check(status, block, err)
         lib.sb_block_clear(block)
+        return bool(status == _ffi.BAD_ARG)
 
     def get_verified_chain(self) -> list[Certificate] | None:
         """Return the chain from the peer's certificate to a trusted one, None if unverified."""

@@ -20,6 +20,7 @@ from outcomes import ORACLE, PYPY, outcome
 from pki import HOST, utc
 
 import sslbind
+from sslbind._conn import _SSLSocket
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -278,6 +279,15 @@ def test_serial_number_is_whole(size, corpus, tmp_path):
     assert decode(sslbind, written(tmp_path, der))["serialNumber"] == "7F" * size
 
 
+def test_bit_string_in_a_name(corpus, tmp_path):
+    """A unique identifier is bytes, as in the stdlib as of Python 3.10."""
+    old = element(0x06, b"\x55\4\3") + element(0x0C, HOST.encode())
+    new = element(0x06, b"\x55\4\x2d") + element(0x03, b"\0\1\xff\x80")
+    der = swapped(corpus["plain"], element(0x30, old), element(0x30, new))
+    subject = decode(sslbind, written(tmp_path, der))["subject"]
+    assert subject == ((("x500UniqueIdentifier", b"\1\xff\x80"),),)
+
+
 def test_each_dict_is_the_callers_own(mod, pki):
     """What a program does to the dict of a certificate is not in the next one."""
     left, right = memory_pair(
@@ -314,6 +324,26 @@ def peer_certificate(mod, pki, mode="CERT_REQUIRED", leaf=None, **how):
     left, right = memory_pair(client, server_context(ssl, pki, leaf=leaf), client_mod=mod)
     shake_memory(left, right)
     return left.obj.getpeercert(**how)
+
+
+def test_getpeercert_while_the_handshake_ends(pki, monkeypatch):
+    """None is for a peer that sent none, not for one whose handshake another thread completes."""
+    client, server = client_context(sslbind, pki), server_context(sslbind, pki)
+    left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+    for end in (left, right):
+        with pytest.raises(ssl.SSLWantReadError):
+            end.obj.do_handshake()
+        end.flush()
+    ask = _SSLSocket._peer_cert
+
+    def ask_too_early(conn, fields):
+        found = ask(conn, fields)
+        if found is None:
+            left.obj.do_handshake()
+        return found
+
+    monkeypatch.setattr(_SSLSocket, "_peer_cert", ask_too_early)
+    assert left.obj.getpeercert(True) == pki.server.der
 
 
 @pytest.mark.parametrize("mode", ("CERT_REQUIRED", "CERT_NONE"))

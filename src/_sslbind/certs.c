@@ -197,6 +197,17 @@ put_converted(sb_block *out, const ASN1_STRING *string)
     return 1;
 }
 
+/* A string, or bytes for a unique identifier (RFC 4519 2.40), which the stdlib of Python 3.9 cannot
+ * read. */
+static int
+put_value(sb_block *out, const ASN1_STRING *value)
+{
+    if (ASN1_STRING_type(value) != V_ASN1_BIT_STRING)
+        return put_converted(out, value);
+    sb_put_octets(out, ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+    return 1;
+}
+
 /* A pair of type and value. */
 static int
 put_attribute(sb_block *out, sb_x509_name_entry *entry)
@@ -204,7 +215,7 @@ put_attribute(sb_block *out, sb_x509_name_entry *entry)
     sb_sequence pair = sb_put_sequence(out, '(');
 
     if (!put_object_name(out, X509_NAME_ENTRY_get_object(entry)) ||
-        !put_converted(out, X509_NAME_ENTRY_get_data(entry)))
+        !put_value(out, X509_NAME_ENTRY_get_data(entry)))
         return 0;
     pair.count = 2;
     sb_end_sequence(out, pair);

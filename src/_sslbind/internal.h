@@ -176,6 +176,7 @@ typedef struct sb_sequence {
 } sb_sequence;
 void sb_put_integer(sb_block *block, int number);
 void sb_put_bytes(sb_block *block, const void *text, size_t len); /* a str, of UTF-8 */
+void sb_put_octets(sb_block *block, const void *octets, size_t len); /* bytes */
 void sb_put_text(sb_block *block, const char *text);
 void sb_put_bio(sb_block *block, BIO *memory); /* and empties the BIO */
 void sb_put_dict(sb_block *block);             /* then keys and values by turns */

@@ -3,7 +3,7 @@
  *
  * A value is a type code and what belongs to it; numbers are 32 bits, little-endian. The codes
  * in use here are as old as Python 2 and are read by every version: '{' key value ... '0' (dict),
- * '(' and '[' count items (tuple, list), 'u' length UTF-8, 'i' number.
+ * '(' and '[' count items (tuple, list), 'u' length UTF-8, 's' length bytes, 'i' number.
  */
 #include "internal.h"
 
@@ -70,6 +70,13 @@ sb_put_bytes(sb_block *block, const void *text, size_t len)
         if (block->failed == SB_OK)
             block->failed = SB_NOT_TEXT;
     }
+}
+
+void
+sb_put_octets(sb_block *block, const void *octets, size_t len)
+{
+    put_number(block, 's', len);
+    sb_block_append(block, octets, len);
 }
 
 void
