@@ -316,7 +316,7 @@ int
 sb_py_sni(void *handle, const char *name)
 {
     (void)handle, (void)name;
-    return 0;
+    return -1;
 }
 
 void

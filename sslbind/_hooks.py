@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # TLS alerts, RFC 8446 6.
 _HANDSHAKE_FAILURE = 40
 _INTERNAL_ERROR = 80
+_GO_ON = -1
 
 
 if native is None:
@@ -119,7 +120,7 @@ def sb_py_sni(conn: _SSLSocket | None, name: Any) -> int:
     ctx = conn.context
     callback = ctx._c_sni
     if callback is None:
-        return 0
+        return _GO_ON
     server_name = ffi.string(name).decode("ascii") if name else None
     try:
         answer = callback(conn._public(), server_name, ctx)
@@ -127,7 +128,7 @@ def sb_py_sni(conn: _SSLSocket | None, name: Any) -> int:
         _unraisable(exc, callback)
         return _HANDSHAKE_FAILURE + 1
     if answer is None:
-        return 0
+        return _GO_ON
     try:
         return (operator.index(answer) & 0xFF) + 1
     except BaseException as exc:

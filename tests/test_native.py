@@ -299,3 +299,46 @@ def test_callback_without_hook(pki):
     assert "KeyError: 'from the callback'" in out
     assert "TypeError" not in out
     assert "ALERT_HANDSHAKE_FAILURE" in out
+
+
+SUBINTERPRETER = """
+import sys
+import _xxsubinterpreters as interpreters
+
+arguments = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[1:] = {sys.argv[1:]!r}"
+interpreters.run_string(interpreters.create(), arguments + '''
+import sslbind
+from links import memory_pair, shake_memory
+
+def called(*args):
+    raise AssertionError("cannot be called here")
+
+server = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(sys.argv[1])
+client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+client.load_verify_locations(sys.argv[2])
+client._msg_callback = called
+left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+shake_memory(left, right)
+left.obj.write(b"abc")
+left.flush()
+print(right.obj.read(9))
+server.sni_callback = called
+left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+try:
+    shake_memory(left, right)
+except sslbind.SSLError as exc:
+    print(exc.reason)
+sys.stdout.flush()
+''')
+"""
+
+
+@pytest.mark.skipif(
+    sslbind._ffi.native is None or sys.version_info >= (3, 12),
+    reason="cffi cannot be imported in a subinterpreter",
+)
+def test_subinterpreter(pki):
+    """There cffi calls nobody back: nothing hangs, and what a callback is to allow is refused."""
+    out = run_script(SUBINTERPRETER, pki.server.both, pki.ca)
+    assert out == "b'abc'\nCALLBACK_FAILED\n"

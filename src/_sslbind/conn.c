@@ -76,6 +76,7 @@ make_ssl(sb_conn *conn, const char *host)
         goto done;
     if (!SSL_set_app_data(ssl, conn))
         goto done;
+    conn->message = ctx->message; /* SSL_new() has copied the callback */
     /* Not SSL_MODE_ENABLE_PARTIAL_WRITE: users of stdlib rely on send() taking all or raising. */
     SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_AUTO_RETRY);
     /* On a client it would make OpenSSL refuse external PSKs of TLS 1.3, which have none. */
@@ -524,7 +525,8 @@ sb_conn_set_ctx(sb_conn *conn, sb_ctx *ctx, sb_error *err)
     if (SSL_set_SSL_CTX(conn->ssl, ctx->ssl_ctx) == NULL)
         status = SB_FAIL_QUEUE(err);
     /* OpenSSL takes the certificate over, but not these (stdlib sets them likewise). */
-    SSL_set_msg_callback(conn->ssl, ctx->message ? sb_on_message : NULL);
+    conn->message = ctx->message;
+    SSL_set_msg_callback(conn->ssl, conn->message ? sb_on_message : NULL);
     pthread_rwlock_unlock(&ctx->lock);
     if (status == SB_OK) {
         sb_ctx_up_ref(ctx);

@@ -105,9 +105,9 @@ sb_on_sni(SSL *ssl, int *alert, void *arg)
     (void)arg;
     answer = sb_py_sni(handle, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
     back_in_c(ssl, held);
-    if (answer == 0)
+    if (answer < 0)
         return SSL_TLSEXT_ERR_OK;
-    *alert = answer - 1;
+    *alert = answer > 0 ? answer - 1 : SSL_AD_INTERNAL_ERROR;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

@@ -85,6 +85,7 @@ struct sb_conn {
     int is_server;
     unsigned int forks; /* sb_forks() when it was made: later ones share the socket */
     int has_read; /* application data has been delivered */
+    int message;              /* protocol messages go to Python */
     atomic_int called_python; /* an exception may wait there: see _hooks.py */
 
     int fd; /* < 0: over in and out */

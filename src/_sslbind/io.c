@@ -651,14 +651,15 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
     return status;
 }
 
-/* Enter it, without waiting for anybody, for a turn that needs two microseconds at most. */
+/* Enter it, without waiting for anybody, for a turn that needs two microseconds at most. The caller
+ * has the GIL, and cffi, which calls Python back, would wait for that in a subinterpreter. */
 static int
 enter_quickly(sb_conn *conn, size_t len)
 {
     if (conn->fd >= 0 || len > QUICK || pthread_mutex_trylock(&conn->lock) != 0)
         return 0;
-    if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !SSL_in_init(conn->ssl) &&
-        sb_is_generation(&conn->generation)) {
+    if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !conn->message &&
+        !SSL_in_init(conn->ssl) && sb_is_generation(&conn->generation)) {
         conn->users++;
         return 1;
     }

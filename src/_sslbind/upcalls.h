@@ -1,11 +1,12 @@
 /* The Python functions that C may call; sslbind/_hooks.py defines each of them.
  *
  * `handle` is what the connection, context or call was given. When Python fails, each returns
- * its failing value, never one that OpenSSL takes for success.
+ * its failing value, never one that OpenSSL takes for success. Nor is 0 such a value, which cffi
+ * returns where it cannot call Python at all, as in a subinterpreter.
  */
 
-/* The client asked for `name`, or for none with NULL. Returns 0 to go on, or the TLS alert to
- * end the handshake with, plus one. */
+/* The client asked for `name`, or for none with NULL. Returns -1 to go on, or the TLS alert to
+ * end the handshake with, plus one; 0: this was not called. */
 int sb_py_sni(void *handle, const char *name);
 
 /* A message was sent (write = 1) or received. SSL_CTX_set_msg_callback(3) */

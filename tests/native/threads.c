@@ -742,7 +742,7 @@ sb_py_sni(void *handle, const char *name)
 {
     (void)handle;
     (void)name;
-    return 0;
+    return -1;
 }
 
 void
