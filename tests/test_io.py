@@ -216,6 +216,20 @@ def test_data_and_abrupt_end_together(mod, wire, version, family, size):
     assert made.ours.recv(size) == b""
 
 
+def test_abrupt_end_is_told_again(link, version):
+    """However often one reads on, and also to whoever then writes (OpenSSL 4.0 says it once).
+
+    Over TCP: elsewhere OpenSSL's own alert can fail, and with it, otherwise, what comes later.
+    """
+    made = link(sslbind, version)
+    made.theirs.close()
+    assert [made.ours.recv(LARGE) for _ in range(3)] == [b""] * 3
+    made.ours.suppress_ragged_eofs = False
+    for operation, argument in ((made.ours.read, 1), (made.ours.write, b"x")):
+        with pytest.raises(ssl.SSLEOFError):
+            operation(argument)
+
+
 @pytest.mark.parametrize(
     "messages",
     ([b""], [b"data", b""], [b"a", b"b", b"c", b""], [b"x" * 9000, b""], [b"x" * 9000, b"y", b""]),

@@ -70,6 +70,15 @@ sb_take_queue(sb_error *err, int line)
     return SB_FAILED;
 }
 
+/* Whoever goes on reading meets it again, of which OpenSSL says nothing. */
+static int
+abrupt_eof(sb_conn *conn, sb_error *err)
+{
+    conn->cut_off = 1;
+    err->ssl_error = 8; /* SSL_ERROR_EOF, a number of stdlib's own */
+    return SB_ABRUPT_EOF;
+}
+
 /* The transport failed without OpenSSL having a word about it. */
 static int
 classify_syscall(sb_conn *conn, sb_error *err)
@@ -81,10 +90,8 @@ classify_syscall(sb_conn *conn, sb_error *err)
         }
         return SB_FAILED;
     }
-    if (conn->io_errno == 0) {
-        err->ssl_error = 8; /* SSL_ERROR_EOF, a number of stdlib's own */
-        return SB_ABRUPT_EOF;
-    }
+    if (conn->io_errno == 0)
+        return abrupt_eof(conn, err);
     err->errno_value = conn->io_errno;
     return SB_SYSCALL;
 }
@@ -96,10 +103,10 @@ classify_failure(sb_conn *conn, sb_error *err)
         err->verify_code = (int)SSL_get_verify_result(conn->ssl);
         return SB_VERIFY;
     }
-    if (err->lib == ERR_LIB_SSL && err->reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-        err->ssl_error = 8;
-        return SB_ABRUPT_EOF;
-    }
+    if (err->lib == ERR_LIB_SSL && err->reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+        return abrupt_eof(conn, err);
+    if (err->code == 0 && conn->cut_off) /* from 4.0 on no SSL_ERROR_SYSCALL: SSL_get_error(3) */
+        return abrupt_eof(conn, err);
     if (ERR_SYSTEM_ERROR(err->code)) {
         err->errno_value = err->reason;
         return SB_SYSCALL;

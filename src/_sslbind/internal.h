@@ -118,6 +118,7 @@ struct sb_conn {
     int kernel_mark;     /* how many bytes must wait to be reported: SO_RCVLOWAT, socket(7) */
     int kernel_was_told; /* the type of the next record, which is no data */
 
+    int cut_off;       /* the transport has ended without close_notify */
     int io_errno;      /* of the last failing system call, 0: none */
     int at_eof;        /* the transport has ended */
     int moved;         /* this turn has received or sent something */
