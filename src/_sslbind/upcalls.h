@@ -1,8 +1,9 @@
 /* The Python functions that C may call; sslbind/_hooks.py defines each of them.
  *
  * `handle` is what the connection, context or call was given. When Python fails, each returns
- * its failing value, never one that OpenSSL takes for success. Nor is 0 such a value, which cffi
- * returns where it cannot call Python at all, as in a subinterpreter.
+ * its failing value, never one that OpenSSL takes for success. Nor does 0 let anything pass, which
+ * cffi returns where it cannot call Python at all, as in a subinterpreter; as a password it is an
+ * empty one.
  */
 
 /* The client asked for `name`, or for none with NULL. Returns -1 to go on, or the TLS alert to
