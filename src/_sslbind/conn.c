@@ -124,6 +124,7 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *er
     sb_ctx_up_ref(ctx);
     conn->ctx = conn->first_ctx = ctx;
     conn->is_server = server_side;
+    conn->may_keep_buffers = !server_side;
     conn->fd = fd;
     if ((conn->ssl = make_ssl(conn, host)) == NULL) {
         SB_FAIL_QUEUE(err);
@@ -162,6 +163,7 @@ void
 sb_conn_keep_memory(sb_conn *conn)
 {
     SSL_clear_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
+    conn->may_keep_buffers = 0;
 }
 
 void

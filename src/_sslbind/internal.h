@@ -85,6 +85,7 @@ struct sb_conn {
     int is_server;
     unsigned int forks; /* sb_forks() when it was made: later ones share the socket */
     int has_read; /* application data has been delivered */
+    int may_keep_buffers; /* of OpenSSL's, that nothing waits in */
     int message;              /* protocol messages go to Python */
     atomic_int called_python; /* an exception may wait there: see _hooks.py */
 
@@ -223,6 +224,8 @@ void sb_ctx_write_lock(sb_ctx *ctx);
 /* io.c */
 void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
+/* How many bytes the transport has, as far as can be told without waiting for other threads. */
+size_t sb_conn_waiting(sb_conn *conn);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
 /* sb_conn_read() and sb_conn_write(), over memory, if that will be over in two microseconds and

@@ -164,14 +164,22 @@ body_length(const unsigned char header[HEADER_LEN])
     return (size_t)header[3] << 8 | header[4];
 }
 
+size_t
+sb_conn_waiting(sb_conn *conn)
+{
+    int n = 0;
+
+    if (conn->fd < 0)
+        return sb_bio_pending(conn->in);
+    return ioctl(conn->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+}
+
 /* Do so many bytes wait? The kernel is asked only when what it said last is used up. */
 static int
 has_arrived(sb_conn *conn, size_t len)
 {
-    int n = 0;
-
     if (conn->arrived < len)
-        conn->arrived = ioctl(conn->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
+        conn->arrived = sb_conn_waiting(conn);
     return conn->arrived >= len;
 }
 
@@ -791,9 +799,8 @@ postpone(sb_conn *conn, int status, const sb_error *err)
 }
 
 static int
-read_step(sb_conn *conn, void *arg, sb_error *err)
+read_records(sb_conn *conn, read_args *args, sb_error *err)
 {
-    read_args *args = arg;
     size_t n;
     int ret, status, flush_errno = 0;
 
@@ -822,6 +829,27 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
         conn->room = args->cap - args->done;
     } while (conn->room > 0 && may_begin_record(conn));
     return SB_OK;
+}
+
+/* The session tickets before a server's first data make OpenSSL's client allocate a buffer to write
+ * from as well, 16 KiB, which it keeps until it writes: see SSL_free_buffers(3). Never amidst a
+ * record (CVE-2024-4741). */
+static void
+give_buffers_back(sb_conn *conn)
+{
+    if (conn->body_left == 0 && !SSL_in_init(conn->ssl) && !SSL_has_pending(conn->ssl) &&
+        SSL_free_buffers(conn->ssl))
+        conn->may_keep_buffers = !conn->has_read;
+}
+
+static int
+read_step(sb_conn *conn, void *arg, sb_error *err)
+{
+    int status = read_records(conn, arg, err);
+
+    if (conn->may_keep_buffers && (status == SB_OK || status == SB_WANT_READ))
+        give_buffers_back(conn);
+    return status;
 }
 
 long long
