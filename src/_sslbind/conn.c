@@ -104,12 +104,25 @@ done:
     return ssl;
 }
 
+/* Bytes of the size that programs read and write at once, asyncio 256 KiB, glibc takes from the
+ * kernel and gives back each time, zeroed page by zeroed page, until a block as large has been freed:
+ * mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Volatile, or the compiler leaves out both. */
+static void
+free_a_large_block(void)
+{
+    void *volatile block = malloc(1024 * 1024);
+
+    free(block);
+}
+
 sb_conn *
 sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     sb_conn *conn = calloc(1, sizeof *conn);
     sb_error ignored;
 
+    pthread_once(&once, free_a_large_block);
     if (err == NULL)
         err = &ignored;
     sb_clear_queue();
