@@ -122,7 +122,7 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
     if (kind == SSL_ERROR_NONE)
         return SB_OK;
     if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) {
-        ERR_clear_error();
+        sb_clear_queue();
         return kind == SSL_ERROR_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
     }
     take_newest(err, line);
