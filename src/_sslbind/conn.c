@@ -14,7 +14,7 @@ is_ip(const char *host)
     ASN1_OCTET_STRING *ip = a2i_IPADDRESS(host);
 
     ASN1_OCTET_STRING_free(ip);
-    ERR_clear_error();
+    sb_clear_queue();
     return ip != NULL;
 }
 
