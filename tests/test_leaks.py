@@ -21,6 +21,8 @@ import sslbind
 
 COUNT = int(os.environ.get("SSLBIND_LEAK_CONNECTIONS", "2000"))
 
+TICKETS_LEAVE_A_BUFFER = sslbind.OPENSSL_VERSION_INFO < (3, 2)
+
 refcounted = pytest.mark.skipif(PYPY, reason="PyPy frees objects when it collects")
 pytestmark = pytest.mark.memory
 needs_proc = pytest.mark.skipif(
@@ -215,6 +217,59 @@ assert grown < (24_000_000 if PYPY else 3_000_000), grown
         "0",
         limit=120,
     )
+
+
+IDLE = """
+import gc, os, sys
+import ssl, sslbind
+from links import HOST, client_context, raw_pair, server_context
+
+class Files:
+    ca, both = sys.argv[1], sys.argv[2]
+Files.server = Files
+mod = {"ssl": ssl, "sslbind": sslbind}[sys.argv[3]]
+client, server = client_context(mod, Files), server_context(mod, Files)
+
+def connect():
+    left, right = raw_pair("tcp")
+    left.setblocking(False)
+    right.setblocking(False)
+    one = client.wrap_socket(left, server_hostname=HOST, do_handshake_on_connect=False)
+    two = server.wrap_socket(right, server_side=True, do_handshake_on_connect=False)
+    waiting = [one, two]
+    while waiting:
+        for end in list(waiting):
+            try:
+                end.do_handshake()
+            except mod.SSLWantReadError:
+                continue
+            waiting.remove(end)
+    one.setblocking(True)
+    two.setblocking(True)
+    one.sendall(b"question")
+    assert two.recv(1000) == b"question"
+    two.sendall(b"answer")
+    assert one.recv(1000) == b"answer"
+    return one, two
+
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+idle = [connect() for _ in range(50)]
+before = resident()
+idle += [connect() for _ in range(100)]
+print((resident() - before) / 200)
+"""
+
+
+@needs_proc
+def test_idle_connections_are_no_larger_than_the_stdlibs(pki):
+    """A client that has read its session tickets gives OpenSSL's write buffer of 16 KiB back."""
+    args = pki.ca, pki.server.both
+    theirs, ours = (float(run_script(IDLE, *args, name)) for name in ("ssl", "sslbind"))
+    assert ours <= theirs * (0.85 if TICKETS_LEAVE_A_BUFFER else 1.03), (ours, theirs)
 
 
 # --- Reference counts --------------------------------------------------------------------------
