@@ -300,16 +300,14 @@ class _SSLSocket(Operations):
 
     @session.setter
     def session(self, value: SSLSession) -> None:
-        if not isinstance(value, SSLSession):
-            raise TypeError("Value is not a SSLSession.")
-        if value._ctx is not self._context:
-            raise ValueError("Session refers to a different SSLContext.")
-        if self.server_side:
-            raise ValueError("Cannot set session for server-side SSLSocket.")
+        _check_session(value, self._context, self.server_side)
         if lib.sb_conn_handshake_done(self._c_conn):
             raise ValueError("Cannot set session after handshake.")
+        self._offer(value)
+
+    def _offer(self, session: SSLSession) -> None:
         err = _errors.new_record()
-        _errors.check(lib.sb_conn_set_session(self._c_conn, value._c_session, err), err)
+        _errors.check(lib.sb_conn_set_session(self._c_conn, session._c_session, err), err)
 
     @property
     def session_reused(self) -> bool:
@@ -351,6 +349,15 @@ class _SSLSocket(Operations):
 
 
 _SSLSocket.__module__ = "_ssl"
+
+
+def _check_session(session: SSLSession, ctx: _SSLContext, server_side: bool) -> None:
+    if not isinstance(session, SSLSession):
+        raise TypeError("Value is not a SSLSession.")
+    if session._ctx is not ctx:
+        raise ValueError("Session refers to a different SSLContext.")
+    if server_side:
+        raise ValueError("Cannot set session for server-side SSLSocket.")
 
 
 def _hostname(value: str | bytes) -> bytes:
@@ -414,7 +421,8 @@ def make_connection(
     if pump is not None:
         pump.c_conn = self._c_conn
     if session is not None:
-        self.session = session
+        _check_session(session, ctx, server_side)
+        self._offer(session)
     return self
 
 
