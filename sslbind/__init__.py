@@ -47,9 +47,6 @@ from ._enums import (
     _ASN1Object,
     _SSLMethod,
     _SSLv2_IF_EXISTS,
-    _TLSAlertType,
-    _TLSContentType,
-    _TLSMessageType,
 )
 from ._legacy import (
     CertificateError,
@@ -169,10 +166,14 @@ if TYPE_CHECKING:
     from ._install import InstallWarning as InstallWarning
     from ._install import install as install
     from ._install import uninstall as uninstall
+    from ._messages import _TLSAlertType, _TLSContentType, _TLSMessageType
 
 # Few programs use these; they are imported when one does (PEP 562).
 _LATER = {
     "InstallWarning": f"{__name__}._install",
+    "_TLSAlertType": f"{__name__}._messages",
+    "_TLSContentType": f"{__name__}._messages",
+    "_TLSMessageType": f"{__name__}._messages",
     "closing": "contextlib",
     "install": f"{__name__}._install",
     "uninstall": f"{__name__}._install",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable
-from enum import IntEnum
 from functools import lru_cache
 
 from . import _ssl
@@ -24,9 +23,7 @@ from ._enums import (
     VerifyMode,
     _ASN1Object,
     _SSLMethod,
-    _TLSAlertType,
-    _TLSContentType,
-    _TLSMessageType,
+    member_or_int,
 )
 from ._green import wrap_green
 from ._host import host_asn1, host_context
@@ -69,12 +66,6 @@ def _a_label(hostname: str) -> str:
 _back: Any = _SSLContext
 _new: Any = _SSLContext.__new__
 
-# How the number that goes with a message of this content type is to be read.
-_MESSAGE_KINDS: dict[int, type[IntEnum]] = {
-    _TLSContentType.HEADER: _TLSContentType,
-    _TLSContentType.ALERT: _TLSAlertType,
-}
-
 _ASN1_CLASSES = tuple(cls for cls in (_ASN1Object, host_asn1) if cls is not None)
 
 
@@ -103,15 +94,6 @@ def _wire_format(protocols: Iterable[str], kind: str) -> bytes:
 def _is_trusted(trust: set[str] | bool, purpose: Purpose) -> bool:
     """Return whether what a Windows store says of a certificate covers `purpose`."""
     return trust if isinstance(trust, bool) else purpose.oid in trust
-
-
-def _member_or_int(cls: Any, value: int) -> int:
-    """Return the member of enum `cls` with this value, or the number itself if it has none."""
-    try:
-        member: int = cls(value)
-    except ValueError:
-        return value
-    return member
 
 
 if TYPE_CHECKING:
@@ -384,7 +366,7 @@ class SSLContext(_Base):
         Setting raises ValueError: any other value, or CERT_NONE while check_hostname is on.
         See: SSL_CTX_set_verify(3).
         """
-        return _member_or_int(  # type: ignore[return-value]
+        return member_or_int(  # type: ignore[return-value]
             VerifyMode, _back.verify_mode.__get__(self)
         )
 
@@ -428,19 +410,6 @@ class SSLContext(_Base):
             return
         if not callable(callback):
             raise TypeError(f"{callback} is not callable.")
-        user_function = callback
+        from ._messages import hook_for
 
-        def inner(
-            conn: Any, direction: str, version: int, content_type: int, msg_type: int, data: bytes
-        ) -> Any:
-            return user_function(
-                conn,
-                direction,
-                _member_or_int(TLSVersion, version),
-                _member_or_int(_TLSContentType, content_type),
-                _member_or_int(_MESSAGE_KINDS.get(content_type, _TLSMessageType), msg_type),
-                data,
-            )
-
-        inner.user_function = user_function  # type: ignore[attr-defined]
-        _back._msg_callback.__set__(self, inner)
+        _back._msg_callback.__set__(self, hook_for(callback))
