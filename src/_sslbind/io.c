@@ -390,15 +390,13 @@ sb_transport_write(BIO *bio, const char *buf, int len)
 static long
 transport_ctrl(BIO *bio, int command, long number, void *pointer)
 {
-    sb_conn *conn = BIO_get_data(bio);
-
     (void)number;
     (void)pointer;
-    switch (command) {
+    switch (command) { /* often, for other things than these two */
     case BIO_CTRL_FLUSH: /* nothing waits here: see sb_transport_write() */
         return 1;
     case BIO_CTRL_EOF:
-        return conn->at_eof;
+        return ((sb_conn *)BIO_get_data(bio))->at_eof;
     default:
         return 0;
     }
