@@ -138,13 +138,13 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *er
     sb_ctx_up_ref(ctx);
     conn->ctx = conn->first_ctx = ctx;
     conn->is_server = server_side;
-    conn->may_keep_buffers = !server_side;
     conn->fd = fd;
     if ((conn->ssl = make_ssl(conn, host)) == NULL) {
         SB_FAIL_QUEUE(err);
         sb_conn_free(conn);
         return NULL;
     }
+    conn->may_keep_buffers = !server_side && conn->kernel == NULL;
     return conn;
 }
 
