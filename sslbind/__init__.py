@@ -163,17 +163,17 @@ if TYPE_CHECKING:
     from contextlib import closing
     from typing import Any
 
+    from ._enums import _TLSAlertType, _TLSContentType, _TLSMessageType
     from ._install import InstallWarning as InstallWarning
     from ._install import install as install
     from ._install import uninstall as uninstall
-    from ._messages import _TLSAlertType, _TLSContentType, _TLSMessageType
 
 # Few programs use these; they are imported when one does (PEP 562).
 _LATER = {
     "InstallWarning": f"{__name__}._install",
-    "_TLSAlertType": f"{__name__}._messages",
-    "_TLSContentType": f"{__name__}._messages",
-    "_TLSMessageType": f"{__name__}._messages",
+    "_TLSAlertType": f"{__name__}._enums",
+    "_TLSContentType": f"{__name__}._enums",
+    "_TLSMessageType": f"{__name__}._enums",
     "closing": "contextlib",
     "install": f"{__name__}._install",
     "uninstall": f"{__name__}._install",

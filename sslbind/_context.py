@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 
-from . import _ssl
+from . import _enums, _ssl
 from ._enums import (
     PROTOCOL_TLS,
     Options,
@@ -23,7 +23,6 @@ from ._enums import (
     VerifyMode,
     _ASN1Object,
     _SSLMethod,
-    member_or_int,
 )
 from ._green import wrap_green
 from ._host import host_asn1, host_context
@@ -42,6 +41,7 @@ else:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from enum import IntEnum
     from typing import Any, Callable, Optional, Union
 
     from ._ssl import MemoryBIO, SSLSession
@@ -94,6 +94,15 @@ def _wire_format(protocols: Iterable[str], kind: str) -> bytes:
 def _is_trusted(trust: set[str] | bool, purpose: Purpose) -> bool:
     """Return whether what a Windows store says of a certificate covers `purpose`."""
     return trust if isinstance(trust, bool) else purpose.oid in trust
+
+
+def _member_or_int(cls: Any, value: int) -> int:
+    """Return the member of enum `cls` with this value, or the number itself if it has none."""
+    try:
+        member: int = cls(value)
+    except ValueError:
+        return value
+    return member
 
 
 if TYPE_CHECKING:
@@ -366,7 +375,7 @@ class SSLContext(_Base):
         Setting raises ValueError: any other value, or CERT_NONE while check_hostname is on.
         See: SSL_CTX_set_verify(3).
         """
-        return member_or_int(  # type: ignore[return-value]
+        return _member_or_int(  # type: ignore[return-value]
             VerifyMode, _back.verify_mode.__get__(self)
         )
 
@@ -410,6 +419,25 @@ class SSLContext(_Base):
             return
         if not callable(callback):
             raise TypeError(f"{callback} is not callable.")
-        from ._messages import hook_for
+        user_function = callback
+        content_types, messages = _enums._TLSContentType, _enums._TLSMessageType
+        # How the number that goes with a message of this content type is to be read.
+        kinds: dict[int, type[IntEnum]] = {
+            content_types.HEADER: content_types,
+            content_types.ALERT: _enums._TLSAlertType,
+        }
 
-        _back._msg_callback.__set__(self, hook_for(callback))
+        def inner(
+            conn: Any, direction: str, version: int, content_type: int, msg_type: int, data: bytes
+        ) -> Any:
+            return user_function(
+                conn,
+                direction,
+                _member_or_int(TLSVersion, version),
+                _member_or_int(content_types, content_type),
+                _member_or_int(kinds.get(content_type, messages), msg_type),
+                data,
+            )
+
+        inner.user_function = user_function  # type: ignore[attr-defined]
+        _back._msg_callback.__set__(self, inner)

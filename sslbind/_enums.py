@@ -77,16 +77,6 @@ VerifyMode = _collect(
     "Values of `SSLContext.verify_mode`: what is demanded of the peer's certificate.",
 )
 
-
-def member_or_int(cls: Any, value: int) -> int:
-    """Return the member of enum `cls` with this value, or the number itself if it has none."""
-    try:
-        member: int = cls(value)
-    except ValueError:
-        return value
-    return member
-
-
 PROTOCOL_SSLv23 = _SSLMethod.PROTOCOL_SSLv23 = _SSLMethod.PROTOCOL_TLS
 _SSLv2_IF_EXISTS = getattr(_SSLMethod, "PROTOCOL_SSLv2", None)
 _PROTOCOL_NAMES = MappingProxyType(
@@ -112,6 +102,97 @@ class TLSVersion(IntEnum):
     TLSv1_2 = _ssl.PROTO_TLSv1_2
     TLSv1_3 = _ssl.PROTO_TLSv1_3
     MAXIMUM_SUPPORTED = _ssl.PROTO_MAXIMUM_SUPPORTED
+
+
+# Only message callbacks need these, of 62 members, so they are made when somebody asks.
+_MESSAGE_ENUMS = {
+    "_TLSContentType": (
+        "Record types (RFC 8446 appendix B.1) and OpenSSL's two pseudo types above 255.",
+        {
+            "CHANGE_CIPHER_SPEC": 20,
+            "ALERT": 21,
+            "HANDSHAKE": 22,
+            "APPLICATION_DATA": 23,
+            "HEADER": 0x100,
+            "INNER_CONTENT_TYPE": 0x101,
+        },
+    ),
+    "_TLSAlertType": (
+        "Alert descriptions (RFC 8446 appendix B.2).",
+        {
+            "CLOSE_NOTIFY": 0,
+            "UNEXPECTED_MESSAGE": 10,
+            "BAD_RECORD_MAC": 20,
+            "DECRYPTION_FAILED": 21,
+            "RECORD_OVERFLOW": 22,
+            "DECOMPRESSION_FAILURE": 30,
+            "HANDSHAKE_FAILURE": 40,
+            "NO_CERTIFICATE": 41,
+            "BAD_CERTIFICATE": 42,
+            "UNSUPPORTED_CERTIFICATE": 43,
+            "CERTIFICATE_REVOKED": 44,
+            "CERTIFICATE_EXPIRED": 45,
+            "CERTIFICATE_UNKNOWN": 46,
+            "ILLEGAL_PARAMETER": 47,
+            "UNKNOWN_CA": 48,
+            "ACCESS_DENIED": 49,
+            "DECODE_ERROR": 50,
+            "DECRYPT_ERROR": 51,
+            "EXPORT_RESTRICTION": 60,
+            "PROTOCOL_VERSION": 70,
+            "INSUFFICIENT_SECURITY": 71,
+            "INTERNAL_ERROR": 80,
+            "INAPPROPRIATE_FALLBACK": 86,
+            "USER_CANCELED": 90,
+            "NO_RENEGOTIATION": 100,
+            "MISSING_EXTENSION": 109,
+            "UNSUPPORTED_EXTENSION": 110,
+            "CERTIFICATE_UNOBTAINABLE": 111,
+            "UNRECOGNIZED_NAME": 112,
+            "BAD_CERTIFICATE_STATUS_RESPONSE": 113,
+            "BAD_CERTIFICATE_HASH_VALUE": 114,
+            "UNKNOWN_PSK_IDENTITY": 115,
+            "CERTIFICATE_REQUIRED": 116,
+            "NO_APPLICATION_PROTOCOL": 120,
+        },
+    ),
+    "_TLSMessageType": (
+        "Handshake message types (RFC 8446 appendix B.3), with OpenSSL's own for CCS.",
+        {
+            "HELLO_REQUEST": 0,
+            "CLIENT_HELLO": 1,
+            "SERVER_HELLO": 2,
+            "HELLO_VERIFY_REQUEST": 3,
+            "NEWSESSION_TICKET": 4,
+            "END_OF_EARLY_DATA": 5,
+            "HELLO_RETRY_REQUEST": 6,
+            "ENCRYPTED_EXTENSIONS": 8,
+            "CERTIFICATE": 11,
+            "SERVER_KEY_EXCHANGE": 12,
+            "CERTIFICATE_REQUEST": 13,
+            "SERVER_DONE": 14,
+            "CERTIFICATE_VERIFY": 15,
+            "CLIENT_KEY_EXCHANGE": 16,
+            "FINISHED": 20,
+            "CERTIFICATE_URL": 21,
+            "CERTIFICATE_STATUS": 22,
+            "SUPPLEMENTAL_DATA": 23,
+            "KEY_UPDATE": 24,
+            "NEXT_PROTO": 67,
+            "MESSAGE_HASH": 254,
+            "CHANGE_CIPHER_SPEC": 0x0101,
+        },
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MESSAGE_ENUMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    doc, members = _MESSAGE_ENUMS[name]
+    cls: Any = IntEnum(name, members, module=__name__)
+    cls.__doc__ = doc
+    return globals().setdefault(name, cls)  # of two threads' the first
 
 
 # The stdlib's, where there is one: its functions take nothing else for a Purpose.

@@ -389,7 +389,12 @@ def _front() -> ModuleType:
 
 def _target(place: str) -> ModuleType:
     """Return the module that is to be `ssl`."""
-    return _front() if place == "front" else _import_upon_back()
+    if place == "back":
+        return _import_upon_back()
+    front = _front()
+    for name in dir(front):  # gevent copies its globals, which shall all be there
+        getattr(front, name)
+    return front
 
 
 @cache  # classes are the same when it is installed again

@@ -287,6 +287,18 @@ def test_an_interpreter_without_ssl(pki, place):
     assert run_script(inspect.cleandoc(body), place, pki.ca, pki.server.both) == "done\n"
 
 
+def test_globals_are_all_there():
+    """Who copies the globals of the new `ssl`, as gevent does, finds what is made when asked for."""
+    body = """
+        assert "_TLSAlertType" not in vars(sslbind)
+        with sslbind.install() as module:
+            assert set(dir(module)) == set(vars(module))
+            assert "_TLSAlertType" in vars(module)
+        print("done")
+    """
+    assert run(body) == "done\n"
+
+
 def test_star_import_is_that_of_ssl():
     """`from ssl import *` gives what ssl has, and not install(), which has a docstring."""
     body = """

@@ -105,9 +105,9 @@ done:
 }
 
 /* Bytes of the size that programs read and write at once, asyncio 256 KiB, glibc takes from the
- * kernel and gives back each time, zeroed page by zeroed page, until a block as large has been
- * freed: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Volatile, or the compiler leaves out
- * both. */
+ * kernel, page by zeroed page, and gives back each time, until a block as large that came from
+ * there was freed: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Volatile, or the compiler
+ * leaves out both. */
 static void
 free_a_large_block(void)
 {

@@ -215,6 +215,8 @@ may_begin_record(sb_conn *conn)
 
     if (conn->kernel_decrypts) /* it shows no headers */
         return 0;
+    if (conn->message) /* if what is called then raises, the bytes are lost */
+        return 0;
     if (!know_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         return 0;
     body = body_length(conn->header);

@@ -668,11 +668,13 @@ read_many_bytes(operations *self, size_t size)
 
     if (!is_ready(self))
         return NULL;
+    if (size > SCRATCH)
+        size = SCRATCH;
     if ((waiting = sb_conn_waiting(self->conn)) >= LARGE)
         return read_bytes(self, size < waiting ? size : waiting);
     if ((memory = take_scratch()) == NULL)
         return PyErr_NoMemory();
-    if ((count = read_to(self, memory, size < SCRATCH ? size : SCRATCH)) >= 0)
+    if ((count = read_to(self, memory, size)) >= 0)
         data = PyBytes_FromStringAndSize(memory, (Py_ssize_t)count);
     put_scratch(memory);
     return data;
