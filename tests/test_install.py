@@ -288,7 +288,7 @@ def test_an_interpreter_without_ssl(pki, place):
 
 
 def test_globals_are_all_there():
-    """Who copies the globals of the new `ssl`, as gevent does, finds what is made when asked for."""
+    """Who copies the globals of the new `ssl`, as gevent does, misses nothing."""
     body = """
         assert "_TLSAlertType" not in vars(sslbind)
         with sslbind.install() as module:
