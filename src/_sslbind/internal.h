@@ -224,8 +224,6 @@ void sb_ctx_write_lock(sb_ctx *ctx);
 /* io.c */
 void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
-/* How many bytes the transport has, as far as can be told without waiting for other threads. */
-size_t sb_conn_waiting(sb_conn *conn);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
 /* sb_conn_read() and sb_conn_write(), over memory, if that will be over in two microseconds and

@@ -164,22 +164,14 @@ body_length(const unsigned char header[HEADER_LEN])
     return (size_t)header[3] << 8 | header[4];
 }
 
-size_t
-sb_conn_waiting(sb_conn *conn)
-{
-    int n = 0;
-
-    if (conn->fd < 0)
-        return sb_bio_pending(conn->in);
-    return ioctl(conn->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
-}
-
 /* Do so many bytes wait? The kernel is asked only when what it said last is used up. */
 static int
 has_arrived(sb_conn *conn, size_t len)
 {
+    int n = 0;
+
     if (conn->arrived < len)
-        conn->arrived = sb_conn_waiting(conn);
+        conn->arrived = ioctl(conn->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
     return conn->arrived >= len;
 }
 

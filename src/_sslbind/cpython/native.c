@@ -36,8 +36,7 @@ extern PyObject *PyWeakref_GetObject(PyObject *reference);
 #endif
 
 enum {
-    DIRECT = 16384,       /* larger reads go by scratch: a copy is cheaper than fresh memory, */
-    LARGE = 32768,        /* unless so much waits that there will be little to cut off */
+    DIRECT = 16384,       /* larger reads go by scratch: a copy is cheaper than fresh memory */
     SCRATCH = 256 * 1024, /* what asyncio asks for, always */
     KEPT = 4,             /* buffers of that size */
     SMALL = 4096,         /* handed over as bytes, for a memoryview costs more than a copy */
@@ -661,20 +660,13 @@ read_bytes(operations *self, size_t size)
 static PyObject *
 read_many_bytes(operations *self, size_t size)
 {
+    char *memory = take_scratch();
     PyObject *data = NULL;
-    char *memory;
-    size_t waiting;
     long long count;
 
-    if (!is_ready(self))
-        return NULL;
-    if (size > SCRATCH)
-        size = SCRATCH;
-    if ((waiting = sb_conn_waiting(self->conn)) >= LARGE)
-        return read_bytes(self, size < waiting ? size : waiting);
-    if ((memory = take_scratch()) == NULL)
+    if (memory == NULL)
         return PyErr_NoMemory();
-    if ((count = read_to(self, memory, size)) >= 0)
+    if ((count = read_to(self, memory, size < SCRATCH ? size : SCRATCH)) >= 0)
         data = PyBytes_FromStringAndSize(memory, (Py_ssize_t)count);
     put_scratch(memory);
     return data;
