@@ -104,7 +104,7 @@ class TLSVersion(IntEnum):
     MAXIMUM_SUPPORTED = _ssl.PROTO_MAXIMUM_SUPPORTED
 
 
-# Only message callbacks need these, of 62 members, so they are made when somebody asks.
+# Only message callbacks need these, so they are made when somebody asks.
 _MESSAGE_ENUMS = {
     "_TLSContentType": (
         "Record types (RFC 8446 appendix B.1) and OpenSSL's two pseudo types above 255.",
