@@ -825,7 +825,7 @@ read_records(sb_conn *conn, read_args *args, sb_error *err)
 
 /* The session tickets before a server's first data make OpenSSL's client allocate a buffer to write
  * from as well, 16 KiB, which it keeps until it writes: see SSL_free_buffers(3). Never amidst a
- * record (CVE-2024-4741). */
+ * record (CVE-2024-4741), nor after a failure. */
 static void
 give_buffers_back(sb_conn *conn)
 {
@@ -839,7 +839,7 @@ read_step(sb_conn *conn, void *arg, sb_error *err)
 {
     int status = read_records(conn, arg, err);
 
-    if (conn->may_keep_buffers && (status == SB_OK || status == SB_WANT_READ))
+    if (conn->may_keep_buffers && conn->late == NULL && (status == SB_OK || status == SB_WANT_READ))
         give_buffers_back(conn);
     return status;
 }
