@@ -592,6 +592,7 @@ static const struct row {
     {"default_context", begin_store, NULL, default_context, cpu, 1},
     {"new_context", NULL, NULL, new_context, cpu, 1},
     {"handshake", begin_contexts, NULL, handshake, cpu, 1},
+    {"handshake_new", begin_contexts, NULL, handshake, cpu, 1},
     {"resumed", begin_resumed, NULL, handshake, cpu, 1},
     {"default_context_memory", begin_store, NULL, keep_default_context, resident, 1},
     {"idle_memory", begin_contexts, NULL, keep_connection, resident, 2},

@@ -67,6 +67,13 @@ class Side:
         known = importlib.import_module("sslbind._certs")._known if self.name == "sslbind" else {}
         return known.clear
 
+    def chain_forgetter(self) -> Callable[[], None]:
+        """Return what drops all that is remembered of verifications: sslbind keeps digests."""
+        if self.name != "sslbind":
+            return lambda: None
+        forget: Callable[[], None] = importlib.import_module("sslbind._ffi").lib.sb_forget_chains
+        return forget
+
     # ------------------------------------------------------------ contexts
 
     def new_context(self) -> Any:

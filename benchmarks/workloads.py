@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from .scene import HOST
@@ -108,6 +108,10 @@ def default_context_memory(side: Side) -> Job:
 def handshake(side: Side) -> Job:
     client, server = side.client_context(), side.server_context()
     return Job(lambda: side.shake(client, server))
+
+
+def new_handshake(side: Side) -> Job:
+    return replace(handshake(side), before=side.chain_forgetter())
 
 
 def resumed(side: Side) -> Job:
@@ -493,6 +497,7 @@ ROWS = (
     Row("default_context", "create_default_context(), 2nd and later", default_context, 100),
     Row("new_context", "SSLContext()", new_context),
     Row("handshake", "full handshake, both ends, memory", handshake),
+    Row("handshake_new", "full handshake, chain not verified before", new_handshake),
     Row("resumed", "resumed handshake, both ends, memory", resumed),
     Row("getpeercert", "getpeercert()", peer_certificate),
     Row("getpeercert_new", "getpeercert(), certificate not met before", new_peer_certificate),

@@ -63,6 +63,48 @@ def self_signed(key, name: str = HOST) -> x509.Certificate:
     )
 
 
+class Authority:
+    """A certificate authority whose name a test chooses.
+
+    Its certificates tell by an identifier which key signed them, but for those that are `vague`.
+    """
+
+    def __init__(self, name: str, vague: bool = False) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.vague = vague
+        cert = self._certificate(self.name, self.key, True)
+        self.pem = cert.public_bytes(serialization.Encoding.PEM)
+        self.der = cert.public_bytes(serialization.Encoding.DER)
+
+    def _certificate(self, subject, key, is_ca: bool) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(utc(2020))
+            .not_valid_after(utc(2049) + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        )
+        if not self.vague:
+            own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+            signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+            builder = builder.add_extension(own, False).add_extension(signer, False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def leaf(self, folder: Path, label: str) -> Leaf:
+        """Return a server's certificate of this authority."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+        cert = self._certificate(subject, key, False)
+        both = folder / f"{label}.pem"
+        both.write_bytes(key_pem(key) + cert.public_bytes(serialization.Encoding.PEM))
+        return Leaf("", "", str(both), cert.public_bytes(serialization.Encoding.DER))
+
+
 class Pki:
     """The files of a small public-key world below `folder`."""
 

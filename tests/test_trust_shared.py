@@ -5,7 +5,6 @@ Every test of behaviour runs on the stdlib first, which shares nothing.
 
 from __future__ import annotations
 
-import datetime
 import os
 import ssl
 import subprocess
@@ -14,14 +13,9 @@ import warnings
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from links import Peer, memory_pair, new_context, server_context, shake_memory
 from outcomes import ORACLE, PYPY, outcome
-from pki import HOST, Leaf, key_pem, utc
+from pki import HOST, Authority, Leaf
 from scripts import run_script
 
 import sslbind
@@ -35,43 +29,6 @@ SAME_OPENSSL = ORACLE and sslbind.OPENSSL_VERSION == ssl.OPENSSL_VERSION
 same_openssl = pytest.mark.skipif(
     not SAME_OPENSSL, reason="in this, OpenSSL's versions differ, and there may be no oracle"
 )
-
-
-class Authority:
-    """A certificate authority whose name a test chooses."""
-
-    def __init__(self, name: str) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.pem = self._certificate(self.name, self.key, True).public_bytes(Encoding.PEM)
-        self.der = ssl.PEM_cert_to_DER_cert(self.pem.decode())
-
-    def _certificate(self, subject, key, is_ca: bool) -> x509.Certificate:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(utc(2020))
-            .not_valid_after(utc(2049) + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False
-            )
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def leaf(self, folder: Path, label: str) -> Leaf:
-        """Return a server's certificate of this authority."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-        cert = self._certificate(subject, key, False).public_bytes(Encoding.PEM)
-        both = folder / f"{label}.pem"
-        both.write_bytes(key_pem(key) + cert)
-        return Leaf("", "", str(both), b"")
 
 
 @pytest.fixture(scope="module")

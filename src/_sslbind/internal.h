@@ -205,6 +205,9 @@ int sb_anchors_n_crls(const sb_anchors *anchors);
 int sb_anchors_copy(const sb_anchors *anchors, X509_STORE *store);
 int sb_anchors_copy_subject(const sb_anchors *anchors, X509_STORE *store, const X509_NAME *name);
 
+/* chains.c: let what is verified by a store be spared its signatures the next time. */
+void sb_chains_remember(X509_STORE *store);
+
 /* trust.c: for a context that is being made; for one that gets a connection, with no lock held. */
 int sb_ctx_init_trust(sb_ctx *ctx);
 void sb_ctx_finish_trust(sb_ctx *ctx);
