@@ -5,12 +5,14 @@ The classes of native.c and those of _portable.py have to answer alike.
 
 from __future__ import annotations
 
+import gc
+import random
 import sys
 import threading
 
 import pytest
+from links import Peer, memory_pair, shake_memory, shaken_pair
 from links import client_context as new_client
-from links import memory_pair, shake_memory, shaken_pair
 from links import server_context as new_server
 from scripts import run_script
 
@@ -108,15 +110,27 @@ def test_subclass_without_init():
     assert bio.read() == b"kept"
 
 
+def over_stdlib_buffers(pki):
+    """Return the two ends of a connection over stdlib's buffers, after the handshake."""
+    contexts = new_client(sslbind, pki), new_server(sslbind, pki)
+    left, right = memory_pair(*contexts, client_mod=host_ssl, server_mod=host_ssl)
+    shake_memory(left, right)
+    return left, right
+
+
+def take(end, size: int) -> bytes:
+    """Return so many bytes, all that have come to an end."""
+    got = bytearray()
+    while len(got) < size:
+        got += end.obj.read(65536)
+    with pytest.raises(sslbind.SSLWantReadError):
+        end.obj.read(1)
+    return bytes(got)
+
+
 def test_writing_threads(pki):
     """Threads that write at once over stdlib's buffers wait for one another."""
-    left, right = memory_pair(
-        new_client(sslbind, pki),
-        new_server(sslbind, pki),
-        client_mod=host_ssl,
-        server_mod=host_ssl,
-    )
-    shake_memory(left, right)
+    left, right = over_stdlib_buffers(pki)
     size, times = 300_000, 8
     failures = []
 
@@ -140,11 +154,85 @@ def test_writing_threads(pki):
         sys.setswitchinterval(interval)
     assert not failures
     left.flush()
-    got = bytearray()
-    while len(got) < size * times * len(letters):
-        got += right.obj.read(65536)
-    pieces = [bytes(got[i : i + size]) for i in range(0, len(got), size)]
+    got = take(right, size * times * len(letters))
+    pieces = [got[i : i + size] for i in range(0, len(got), size)]
     assert sorted(pieces) == sorted(c * size for c in letters for _ in range(times))
+
+
+SIZES = (1, 4096, 4097, 16384, 16385, 65537, 300_000, 1 << 20, (1 << 20) + 1, 3_000_000)
+
+
+@pytest.mark.parametrize("shared", (False, True))
+def test_writes_of_any_size(pki, shared):
+    """What goes into stdlib's buffers is whole and in order, whether or not others write, too."""
+    left, right = over_stdlib_buffers(pki)
+    other = over_stdlib_buffers(pki)[0]
+    said = [random.Random(size).randbytes(size) for size in (*SIZES, *reversed(SIZES))]
+    for data in said:
+        if shared:  # a thread that has just made a large write
+            with Peer(other.obj.write, bytes(70_000)):
+                pass
+        assert left.obj.write(data) == len(data)
+        assert left.outgoing.pending > len(data)
+        left.flush()
+    assert take(right, sum(map(len, said))) == b"".join(said)
+
+
+@pytest.mark.parametrize("size", (10, 100_000))
+def test_buffer_that_takes_no_more(pki, size):
+    """What stdlib's buffer raises comes out of the write."""
+    left, _ = over_stdlib_buffers(pki)
+    left.outgoing.write_eof()
+    for _ in range(2):
+        with pytest.raises(host_ssl.SSLError, match="write_eof"):
+            left.obj.write(bytes(size))
+
+
+COLLECTED_MEANWHILE = """
+import gc, ssl, sslbind, sys
+from links import memory_pair, shake_memory
+
+server = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(sys.argv[1])
+client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+client.load_verify_locations(sys.argv[2])
+left, right = memory_pair(client, server, client_mod=ssl, server_mod=ssl)
+shake_memory(left, right)
+written = refused = 0
+
+class Garbage:
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self):
+        global written, refused
+        try:
+            written += left.obj.write(b"!")
+        except (ValueError, ssl.SSLError):  # within a turn, or between two
+            refused += 1
+
+size, times = 200_000, 40
+gc.set_threshold(1)
+for n in range(times):
+    Garbage()
+    assert left.obj.write(bytes([n + 100]) * size) == size
+gc.set_threshold(700)
+gc.collect()
+left.flush()
+got = b""
+while len(got) < size * times + written:
+    got += right.obj.read(1 << 20)
+whole = all(len(run) % size == 0 for run in got.split(b"!"))
+said = b"".join(bytes([n + 100]) * size for n in range(times))
+print(written + refused == times, whole, got.replace(b"!", b"") == said)
+"""
+
+
+@pytest.mark.skipif(not hasattr(gc, "set_threshold"), reason="no way to make it happen")
+def test_collected_meanwhile(pki):
+    """A finaliser that runs within a write may use the connection, or is told why not."""
+    out = run_script(COLLECTED_MEANWHILE, pki.server.both, pki.ca)
+    assert out == "True True True\n"
 
 
 FAILED_WRITE = """

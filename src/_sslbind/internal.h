@@ -31,6 +31,12 @@
 
 typedef struct sb_anchors sb_anchors;
 
+/* What takes records in the place of a connection's buffer. */
+typedef struct sb_sink sb_sink;
+struct sb_sink {
+    int (*take)(sb_sink *sink, const char *record, size_t len); /* returns 0: it cannot */
+};
+
 struct sb_ctx {
     SSL_CTX *ssl_ctx;
     _Atomic(sb_anchors *) anchors; /* trusted, too, although not in the store: see trust.c */
@@ -93,6 +99,7 @@ struct sb_conn {
     sb_bio *in;
     sb_bio *out;
     int pumped; /* these are its own: see sb_conn_in() */
+    sb_sink *sink; /* where records go instead, in this turn */
 
     unsigned char header[5]; /* of the next record: header_len bytes taken, or all peeked at */
     size_t header_len;
@@ -225,14 +232,16 @@ void sb_ctx_read_lock(sb_ctx *ctx);
 void sb_ctx_write_lock(sb_ctx *ctx);
 
 /* io.c */
+int64_t sb_now_ns(void); /* on a clock that only goes forward */
 void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
-/* sb_conn_read() and sb_conn_write(), over memory, if that will be over in two microseconds and
- * waits for nobody. Returns 0: it would not, nothing was done. */
+/* sb_conn_read() and sb_conn_write(), over memory, if that will be over in two microseconds, with a
+ * sink in 0.3 milliseconds, and waits for nobody. Returns 0: it would not, nothing was done. */
 int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);
-int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, long long *count);
+int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, sb_sink *sink,
+                          long long *count);
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);

@@ -66,6 +66,7 @@ enum {
     BUSY = -100,        /* a status of this file: another thread is in a write */
     LARGE = 4096,       /* no alert is padded to this length */
     QUICK = 4096,       /* bytes that take less time than another thread has to be woken in */
+    HELD = 1024 * 1024, /* the same, while no other thread has anything to do */
     UNSENT_MAX = 256 * 1024,
     BATCH = 64 * 1024,  /* larger ones fall out of the second-level cache */
 };
@@ -358,7 +359,8 @@ sb_transport_write(BIO *bio, const char *buf, int len)
     if (len <= 0)
         return 0;
     if (conn->fd < 0) {
-        if (sb_bio_write(conn->out, buf, (size_t)len) == SB_OK)
+        if (conn->sink != NULL ? conn->sink->take(conn->sink, buf, (size_t)len)
+                               : sb_bio_write(conn->out, buf, (size_t)len) == SB_OK)
             return len;
         conn->io_errno = ENOMEM;
         return -1;
@@ -489,8 +491,8 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     return status;
 }
 
-static int64_t
-now_ns(void)
+int64_t
+sb_now_ns(void)
 {
     struct timespec ts;
 
@@ -515,16 +517,16 @@ deadline_after(double timeout)
 {
     if (is_resumed(timeout)) {
         timeout = (double)sb_again - timeout;
-        return timeout < (double)NO_LIMIT ? now_ns() + (int64_t)timeout : INT64_MAX;
+        return timeout < (double)NO_LIMIT ? sb_now_ns() + (int64_t)timeout : INT64_MAX;
     }
     /* A limit of thirty years is none, and nanoseconds overflow at three hundred. */
-    return timeout < 0 || timeout > 1e9 ? INT64_MAX : now_ns() + (int64_t)(timeout * 1e9);
+    return timeout < 0 || timeout > 1e9 ? INT64_MAX : sb_now_ns() + (int64_t)(timeout * 1e9);
 }
 
 static int
 interrupted(int64_t deadline, sb_error *err)
 {
-    int64_t left = deadline == INT64_MAX ? NO_LIMIT : deadline - now_ns();
+    int64_t left = deadline == INT64_MAX ? NO_LIMIT : deadline - sb_now_ns();
 
     err->again = sb_again - (left > 0 ? left : 0);
     return SB_INTERRUPTED;
@@ -572,7 +574,7 @@ sleep_until_changed(sb_conn *conn, int64_t deadline, int64_t left, sb_error *err
 static int
 wait_for(sb_conn *conn, int want, int64_t deadline, int first, sb_error *err)
 {
-    int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - now_ns();
+    int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - sb_now_ns();
     int *watched = want == SB_WANT_READ ? &conn->read_watched : &conn->write_watched;
     short events = want == SB_WANT_READ ? POLLIN : POLLOUT;
     int status;
@@ -654,9 +656,9 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 /* Enter it, without waiting for anybody, for a turn that needs two microseconds at most. The caller
  * has the GIL, and cffi, which calls Python back, would wait for that in a subinterpreter. */
 static int
-enter_quickly(sb_conn *conn, size_t len)
+enter_quickly(sb_conn *conn)
 {
-    if (conn->fd >= 0 || len > QUICK || pthread_mutex_trylock(&conn->lock) != 0)
+    if (conn->fd >= 0 || pthread_mutex_trylock(&conn->lock) != 0)
         return 0;
     if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !conn->message &&
         !SSL_in_init(conn->ssl) && sb_is_generation(&conn->generation)) {
@@ -695,7 +697,8 @@ drop_tickets(sb_conn *conn)
 void
 sb_conn_close(sb_conn *conn, int end, int release)
 {
-    int64_t limit = now_ns() + 1000000000; /* should a transport not wake, that must not hang us */
+    int64_t limit =
+        sb_now_ns() + 1000000000; /* should a transport not wake, that must not hang us */
 
     sb_conn_lock(conn);
     conn->users++;
@@ -708,8 +711,8 @@ sb_conn_close(sb_conn *conn, int end, int release)
     if (end && (conn->read_watched || conn->write_watched)) {
         shutdown(conn->fd, SHUT_RDWR);
         conn->sleepers++;
-        while ((conn->read_watched || conn->write_watched) && now_ns() < limit)
-            sb_cond_wait(&conn->changed, &conn->lock, limit - now_ns());
+        while ((conn->read_watched || conn->write_watched) && sb_now_ns() < limit)
+            sb_cond_wait(&conn->changed, &conn->lock, limit - sb_now_ns());
         conn->sleepers--;
     }
     sb_conn_leave(conn);
@@ -861,7 +864,7 @@ sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count)
     sb_error err;
     int status;
 
-    if (conn->fd >= 0 || sb_bio_pending(conn->in) > QUICK || !enter_quickly(conn, 0))
+    if (conn->fd >= 0 || sb_bio_pending(conn->in) > QUICK || !enter_quickly(conn))
         return 0;
     status = announced_turn(conn, read_step, &args, &err);
     sb_conn_leave(conn);
@@ -904,7 +907,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
 {
     write_args *args = arg;
     size_t n, left;
-    int ret;
+    int ret, in_batches;
 
     if ((ret = claim_writing(conn, &args->is_writer, err)) != SB_OK)
         return ret;
@@ -914,14 +917,15 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
         return sb_classify(conn, -1, err, __LINE__);
     }
+    in_batches = conn->fd >= 0 || (conn->pumped && conn->sink == NULL);
     left = args->len - conn->written;
-    if (conn->pumped && left > BATCH)
+    if (in_batches && left > BATCH)
         left = BATCH;
-    if (conn->fd < 0 && left > PLAIN_MAX)
+    if (conn->fd < 0 && conn->sink == NULL && left > PLAIN_MAX)
         sb_bio_reserve(conn->out, left + (left / PLAIN_MAX + 1) * RECORD_EXTRA);
     do {
         left = args->len - conn->written;
-        if ((conn->fd >= 0 || conn->pumped) && left > PLAIN_MAX) {
+        if (in_batches && left > PLAIN_MAX) {
             conn->collect = 1;
             left = left < BATCH ? left : BATCH;
         }
@@ -982,15 +986,17 @@ sb_conn_write(sb_conn *conn, const char *buf, size_t len, double timeout)
 }
 
 int
-sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, long long *count)
+sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, sb_sink *sink, long long *count)
 {
     write_args args = {buf, len, 0};
     sb_error err;
     int status;
 
-    if (!enter_quickly(conn, len))
+    if (len > (sink != NULL ? HELD : QUICK) || !enter_quickly(conn))
         return 0;
+    conn->sink = sink;
     status = announced_turn(conn, write_step, &args, &err);
+    conn->sink = NULL;
     conn->writing = 0;
     sb_conn_leave(conn);
     *count = result(status, len, &err);

@@ -40,6 +40,7 @@ enum {
     SCRATCH = 256 * 1024, /* what asyncio asks for, always */
     KEPT = 4,             /* buffers of that size */
     SMALL = 4096,         /* handed over as bytes, for a memoryview costs more than a copy */
+    SHARED = 100000000,   /* nanoseconds after which another thread that wrote is forgotten */
 };
 
 /* What each interpreter of a process has for itself; never freed, as its modules hardly are. */
@@ -370,32 +371,73 @@ fill(operations *self)
     return came || ended;
 }
 
-/* Without a copy of our own. */
+/* Write into the interpreter's buffer. Returns 0: it raised, or `data` is NULL. */
+static int
+write_out(operations *self, PyObject *data)
+{
+    PyObject *count = NULL;
+
+    if (data != NULL)
+        count = PyObject_CallFunctionObjArgs(self->env->bio_write, self->outgoing, data, NULL);
+    Py_XDECREF(count);
+    return count != NULL;
+}
+
 static PyObject *
+view_of(const char *bytes, size_t len)
+{
+    return PyMemoryView_FromMemory((char *)(uintptr_t)bytes, (Py_ssize_t)len, PyBUF_READ);
+}
+
+/* Without a copy of our own. */
+static int
 write_large(operations *self)
 {
     size_t len;
     char *memory = sb_bio_take(self->conn->out, &len);
-    PyObject *view = PyMemoryView_FromMemory(memory, (Py_ssize_t)len, PyBUF_READ), *count = NULL;
+    PyObject *view = view_of(memory, len);
+    int written = write_out(self, view);
 
-    if (view != NULL)
-        count = PyObject_CallFunctionObjArgs(self->env->bio_write, self->outgoing, view, NULL);
     Py_XDECREF(view);
     free(memory);
-    return count;
+    return written;
 }
 
-static PyObject *
+static int
 write_small(operations *self, size_t len)
 {
-    PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len), *count = NULL;
+    PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
+    int written;
 
-    if (data != NULL) {
+    if (data != NULL)
         sb_bio_read(self->conn->out, PyBytes_AsString(data), len);
-        count = PyObject_CallFunctionObjArgs(self->env->bio_write, self->outgoing, data, NULL);
-    }
+    written = write_out(self, data);
     Py_XDECREF(data);
-    return count;
+    return written;
+}
+
+/* Lets records go from OpenSSL's buffer to the interpreter's. */
+typedef struct outlet {
+    sb_sink sink;
+    operations *self;
+    PyObject *view; /* of the last record, for the next one will lie there, too */
+    const char *record;
+    size_t len;
+} outlet;
+
+static int
+write_record(sb_sink *sink, const char *record, size_t len)
+{
+    outlet *out = (outlet *)sink;
+
+    if (out->view == NULL || record != out->record || len != out->len) {
+        Py_XDECREF(out->view);
+        out->view =
+            len > SMALL ? view_of(record, len) : PyBytes_FromStringAndSize(record, (Py_ssize_t)len);
+        out->record = len > SMALL ? record : NULL;
+        out->len = len;
+    }
+    return write_out(out->self, out->view);
 }
 
 /* Hand over what is to go out. A collection of garbage may run here, and a finaliser of it use this
@@ -403,8 +445,8 @@ write_small(operations *self, size_t len)
 static int
 drain(operations *self)
 {
-    PyObject *count;
     size_t len;
+    int written;
 
     if (self->incoming == NULL)
         return self->pump == Py_None ? 0 : call_pump(self, "drain");
@@ -412,11 +454,10 @@ drain(operations *self)
         return 0;
     while ((len = sb_bio_pending(self->conn->out)) > 0) {
         self->draining = 1;
-        count = len > SMALL ? write_large(self) : write_small(self, len);
+        written = len > SMALL ? write_large(self) : write_small(self, len);
         self->draining = 0;
-        if (count == NULL)
+        if (!written)
             return -1;
-        Py_DECREF(count);
     }
     return 0;
 }
@@ -556,7 +597,48 @@ read_to(operations *self, char *buf, size_t size)
     return drain_after(self, result);
 }
 
-/* As read_within(). Over foreign memory buffers it comes back after each batch, for that to be
+/* Do several threads make large writes over the interpreter's buffers? Then all are to encrypt at
+ * the same time. One alone keeps the GIL: records can go where they belong without a copy of our
+ * own, and to retake it from a thread that is busy in Python takes 5 ms. */
+static int
+is_shared(void)
+{
+    static atomic_ulong last_thread;
+    static atomic_llong shared_until;
+    unsigned long thread = PyThread_get_thread_ident(),
+                  last = atomic_exchange(&last_thread, thread);
+    int64_t now = sb_now_ns();
+
+    if (last != thread && last != 0)
+        atomic_store(&shared_until, now + SHARED);
+    return now < atomic_load(&shared_until);
+}
+
+/* May records go there at once? Never before what waits in our own buffer. */
+static int
+may_write_records(operations *self, size_t len)
+{
+    return self->outgoing != NULL && !self->draining && sb_bio_pending(self->conn->out) == 0 &&
+           (len <= SMALL || !is_shared());
+}
+
+/* With the GIL. Returns 0: nothing was done. */
+static int
+write_quickly(operations *self, const char *buf, size_t len, long long *result)
+{
+    outlet out = {{write_record}, self, NULL, NULL, 0};
+    int done;
+
+    if (!may_write_records(self, len))
+        return sb_conn_write_quickly(self->conn, buf, len, NULL, result);
+    done = sb_conn_write_quickly(self->conn, buf, len, &out.sink, result);
+    Py_XDECREF(out.view);
+    if (PyErr_Occurred())
+        *result = INTERRUPTED;
+    return done;
+}
+
+/* As read_within(). Over foreign memory buffers it may come back after each batch, for that to be
  * moved on while it is in the processor's cache. */
 static long long
 write_within(operations *self, const char *buf, size_t len, double timeout)
@@ -566,11 +648,13 @@ write_within(operations *self, const char *buf, size_t len, double timeout)
     int came;
 
     for (;;) {
-        if (!sb_conn_write_quickly(self->conn, buf, len, &result)) {
+        if (!write_quickly(self, buf, len, &result)) {
             thread = PyEval_SaveThread();
             result = sb_conn_write(self->conn, buf, len, timeout);
             PyEval_RestoreThread(thread);
         }
+        if (result == INTERRUPTED)
+            return result;
         if (result <= sb_again) {
             if (drain(self) < 0 || PyErr_CheckSignals() < 0)
                 return INTERRUPTED;
