@@ -1,7 +1,7 @@
 /* What the C files share: struct bodies and helpers that Python never sees.
  *
  * Rules of this layer: no Python.h (but in cpython/); every function that may fail takes an
- * sb_error last and leaves OpenSSL's error queue empty; pthread locks are recursive, because a
+ * sb_error last and leaves OpenSSL's error queue empty; pthread mutexes are recursive, because a
  * callback into Python may come back to the same object; no lock is held while waiting.
  */
 #ifndef SB_INTERNAL_H
@@ -61,7 +61,7 @@ struct sb_ctx {
 
 struct sb_bio {
     atomic_uint generation;
-    pthread_mutex_t lock;
+    atomic_flag lock;
     atomic_int refs;
     int eof;
     char *buf;
