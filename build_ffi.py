@@ -170,7 +170,7 @@ def make_builder(module: str = "sslbind._sslbind") -> FFI:
         module,
         preamble(),
         sources=sorted(str(p.relative_to(HERE)) for p in sources),
-        depends=sorted(str(p.relative_to(HERE)) for p in (HERE / SOURCE).glob("*.[ht]*")),
+        depends=sorted(str(p.relative_to(HERE)) for p in (HERE / SOURCE).rglob("*.[ht]*")),
         **options,
     )
     return ffi

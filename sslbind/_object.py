@@ -10,6 +10,7 @@ import warnings
 
 from . import _ssl
 from ._defaults import DER_cert_to_PEM_cert
+from ._ffi import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +81,19 @@ def _der_list(chain: list[Certificate] | None) -> list[bytes]:
     """Return the DER form of each certificate of `chain`; none for None."""
     encoded = (cert.public_bytes(_ssl.ENCODING_DER) for cert in chain or ())
     return [_DER_CLASS(der) for der in encoded]  # type: ignore[arg-type]  # it is bytes
+
+
+def _shorten(cls: type[Any], **signatures: str) -> None:
+    """Put shortcuts.c's way before these methods of a class, where there is one."""
+    if native is None:
+        return
+    for name, signature in signatures.items():
+        method = vars(cls)[name]
+        text = f"{name}{signature}\n--\n\n{method.__doc__}"
+        shortcut = native.shortcut(
+            cls, method.__qualname__, method, text, _ssl._SSLSocket, _ssl.SSLEOFError
+        )
+        setattr(cls, name, shortcut)
 
 
 def _sslcopydoc(func: _Function) -> _Function:
@@ -324,3 +338,6 @@ class SSLObject:
         See: SSL_verify_client_post_handshake(3).
         """
         self._sslobj.verify_client_post_handshake()
+
+
+_shorten(SSLObject, read="($self, len=1024, buffer=None)", write="($self, data)")

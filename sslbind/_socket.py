@@ -21,7 +21,13 @@ from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
 from . import _ssl
 from ._enums import CHANNEL_BINDING_TYPES
 from ._host import PlainSocket, SocketBase
-from ._object import _check_sslobject_params, _der_list, _sslcopydoc, _warn_npn
+from ._object import (
+    _check_sslobject_params,
+    _der_list,
+    _shorten,
+    _sslcopydoc,
+    _warn_npn,
+)
 from ._ssl import SSLEOFError, SSLError
 
 TYPE_CHECKING = False
@@ -686,3 +692,14 @@ class SSLSocket(SocketBase):
         """
         self._end_operations(end=False)
         return _plain.detach(self)
+
+
+_shorten(
+    SSLSocket,
+    read="($self, len=1024, buffer=None)",
+    write="($self, data)",
+    recv="($self, buflen=1024, flags=0)",
+    recv_into="($self, buffer, nbytes=None, flags=0)",
+    send="($self, data, flags=0)",
+    sendall="($self, data, flags=0)",
+)

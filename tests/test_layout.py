@@ -16,7 +16,7 @@ if not C_FOLDER.is_dir():
     pytest.skip("the sources are not beside the tests", allow_module_level=True)
 
 C_FILES = sorted(C_FOLDER.glob("*.[ch]"))
-NATIVE = C_FOLDER / "cpython" / "native.c"
+NATIVE = sorted((C_FOLDER / "cpython").glob("*.[ch]"))
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
@@ -37,7 +37,7 @@ def each(paths):
     return pytest.mark.parametrize("path", paths, ids=[path.name for path in paths])
 
 
-@each([path for path in [*C_FILES, NATIVE] if path.name != "compat.h"])
+@each([path for path in [*C_FILES, *NATIVE] if path.name != "compat.h"])
 def test_only_compat_knows_versions(path):
     """OpenSSL's version macros stand in compat.h and nowhere else."""
     macros = {"OPENSSL_VERSION_NUMBER", "OPENSSL_VERSION_PREREQ", "OPENSSL_VERSION_MAJOR"}
@@ -45,7 +45,7 @@ def test_only_compat_knows_versions(path):
     assert not macros & set(re.findall(r"\w+", "\n".join(lines)))
 
 
-@each([path for path in [*C_FILES, NATIVE] if path.name not in ("errors.c", "compat.h")])
+@each([path for path in [*C_FILES, *NATIVE] if path.name not in ("errors.c", "compat.h")])
 def test_only_errors_reads_errors(path):
     """`SSL_get_error` and the error queue are read in errors.c and nowhere else."""
     readers = {
@@ -58,16 +58,18 @@ def test_only_errors_reads_errors(path):
 
 @each(C_FILES)
 def test_no_python_in_c(path):
-    """The C layer knows nothing of an interpreter, so that PyPy works; native.c is apart."""
+    """The C layer knows nothing of an interpreter, so that PyPy works; cpython/ is apart."""
     assert not re.findall(r"^\s*#\s*include\s*[<\"]Python", path.read_text(), re.MULTILINE)
     assert not [name for name in names_in(path) if re.match(r"Py[A-Z_]\w*", name)]
 
 
-def test_native_is_only_a_way_across():
-    """native.c calls nothing of OpenSSL, and of CPython nothing but the stable ABI."""
-    names = names_in(NATIVE)
+@each(NATIVE)
+def test_native_is_only_a_way_across(path):
+    """What is for CPython calls nothing of OpenSSL, and of CPython only the stable ABI."""
+    names = names_in(path)
     assert not [name for name in names if re.match(r"(SSL|BIO|X509|EVP|ERR|CRYPTO)_\w", name)]
-    assert "#define Py_LIMITED_API 0x03090000" in NATIVE.read_text()
+    assert "#define Py_LIMITED_API 0x03090000" in (path.parent / "native.h").read_text()
+    assert (path.name == "native.h") == ("#include <Python.h>" in path.read_text())
 
 
 @each([C_FOLDER / "api.h", C_FOLDER / "upcalls.h"])

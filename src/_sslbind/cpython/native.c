@@ -10,9 +10,8 @@
  * This file alone knows Python.h, of it nothing but the stable ABI of Python 3.9, and is compiled
  * for nothing but CPython with a GIL, which guards what is static here.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x03090000
-#include <Python.h>
+#include "native.h"
+
 #include <structmember.h>
 
 #include "../internal.h"
@@ -30,9 +29,6 @@ extern int _PyBytes_Resize(PyObject **bytes, Py_ssize_t size);
 extern PyObject *PyWeakref_GetObject(PyObject *reference);
 #ifndef PyBUF_READ
 #define PyBUF_READ 0x100
-#endif
-#ifndef METH_FASTCALL /* declared stable in 3.10, unchanged since 3.7 */
-#define METH_FASTCALL 0x0080
 #endif
 
 enum {
@@ -827,6 +823,18 @@ operations_write(operations *self, PyObject *object)
     return count;
 }
 
+PyObject *
+sb_native_read(PyObject *connection, PyObject *const *args, Py_ssize_t n)
+{
+    return operations_read((operations *)connection, args, n);
+}
+
+PyObject *
+sb_native_write(PyObject *connection, PyObject *data)
+{
+    return operations_write((operations *)connection, data);
+}
+
 static PyObject *
 operations_do_handshake(operations *self, PyObject *unused)
 {
@@ -1059,6 +1067,7 @@ connection_at(PyObject *module, PyObject *handle)
 static PyMethodDef functions[] = {
     {"connection_at", connection_at, METH_O, NULL},
     {"environment", make_environment, METH_VARARGS, NULL},
+    {"shortcut", sb_native_shortcut, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,20 @@
+/* What the C files of this folder share: of Python.h nothing but the stable ABI of Python 3.9. */
+#ifndef SB_NATIVE_H
+#define SB_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x03090000
+#include <Python.h>
+
+#ifndef METH_FASTCALL /* declared stable in 3.10, unchanged since 3.7 */
+#define METH_FASTCALL 0x0080
+#endif
+
+/* native.c: the methods of Operations, of an object that is one. */
+PyObject *sb_native_read(PyObject *connection, PyObject *const *args, Py_ssize_t n);
+PyObject *sb_native_write(PyObject *connection, PyObject *data);
+
+/* shortcuts.c: a function of the module. */
+PyObject *sb_native_shortcut(PyObject *module, PyObject *args);
+
+#endif

@@ -1,0 +1,170 @@
+"""Shortcuts into C answer as the methods in Python that they stand before: shortcuts.c.
+
+What those do is the business of all other tests; here it is what is not plain.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from unittest import mock
+
+import pytest
+from links import Link, memory_pair, shaken_pair
+from links import client_context as new_client
+from links import server_context as new_server
+from scripts import run_script
+
+import sslbind
+
+METHODS = [
+    *((sslbind.SSLObject, name) for name in ("read", "write")),
+    *((sslbind.SSLSocket, name) for name in ("read", "write", "recv", "send", "sendall")),
+    (sslbind.SSLSocket, "recv_into"),
+]
+IN_C = sslbind._ffi.native is not None
+
+
+@pytest.mark.parametrize(("cls", "name"), METHODS, ids=lambda part: getattr(part, "__name__", part))
+def test_they_stand_there(cls, name):
+    """Each has its name, the stdlib's parameters and a docstring; in C where there is any."""
+    method = getattr(cls, name)
+    theirs = getattr(getattr(ssl, cls.__name__), name)
+    assert inspect.isfunction(method) != IN_C
+    assert (method.__name__, method.__qualname__) == (name, f"{cls.__name__}.{name}")
+    assert list(inspect.signature(method).parameters) == list(inspect.signature(theirs).parameters)
+    assert inspect.getdoc(method).startswith(("Return ", "Encrypt ", "Send ", "Receive "))
+
+
+def test_any_way_to_pass_arguments(pki):
+    """By position, by keyword, or not at all; and what is wrong is a TypeError."""
+    left, right = shaken_pair(sslbind, pki)
+    assert left.obj.write(data=b"abcdef") == 6
+    left.flush()
+    buffer = bytearray(3)
+    assert right.obj.read(1, None) == b"a"
+    assert right.obj.read(buffer=buffer, len=1) == 1 and buffer[:1] == b"b"
+    assert right.obj.read(2, buffer) == 2 and buffer[:2] == b"cd"
+    assert right.obj.read() == b"ef"
+    for call in (
+        lambda: left.obj.write(),
+        lambda: left.obj.write(b"", b""),
+        lambda: left.obj.write(text=b""),
+        lambda: left.obj.write("text"),
+        lambda: right.obj.read(1, None, 2),
+        lambda: right.obj.read(size=1),
+        lambda: right.obj.read("1"),
+        lambda: sslbind.SSLObject.write(object(), b""),
+    ):
+        with pytest.raises((TypeError, AttributeError)):
+            call()
+
+
+def test_any_way_to_receive(pki):
+    """The arguments of recv, recv_into, send and sendall, flags among them."""
+    with Link(sslbind, pki) as link:
+        ours, buffer = link.ours, bytearray(8)
+        link.theirs.sendall(b"abcdefghijkl")
+        assert ours.recv(1) == b"a"
+        assert ours.recv(buflen=1) == b"b"
+        assert ours.recv(1, 0) == b"c"
+        assert ours.recv_into(buffer, 1) == 1 and buffer[:1] == b"d"
+        assert ours.recv_into(buffer, nbytes=1) == 1 and buffer[:1] == b"e"
+        assert ours.recv_into(memoryview(buffer)[:2], None) == 2 and buffer[:2] == b"fg"
+        assert ours.recv_into(memoryview(buffer)[:2], None, 0) == 2 and buffer[:2] == b"hi"
+        assert ours.recv() == b"jkl"
+        assert ours.sendall(b"x", 0) is None is ours.sendall(data=b"y")
+        assert ours.send(b"z", flags=0) == 1
+        for call, args in (
+            (ours.recv, (1,)),
+            (ours.recv_into, (buffer, 1)),
+            (ours.send, (b"",)),
+            (ours.sendall, (b"",)),
+        ):
+            with pytest.raises(ValueError, match="non-zero flags"):
+                call(*args, 1)
+
+
+def test_connection_of_another_kind(pki):
+    """Whatever stands in `_sslobj` is asked, and nothing else."""
+    tls = memory_pair(new_client(sslbind, pki), new_server(sslbind, pki), client_mod=sslbind)[0].obj
+    tls._sslobj = mock.Mock(**{"read.return_value": b"mine", "write.return_value": 77})
+    assert (tls.read(5), tls.write(b"12")) == (b"mine", 77)
+    tls._sslobj.read.assert_called_once_with(5)
+    tls._sslobj.write.assert_called_once_with(b"12")
+    del tls._sslobj
+    with pytest.raises(AttributeError, match="_sslobj"):
+        tls.read(5)
+
+
+def test_own_methods(pki):
+    """A subclass that overrides one is called, and can call what it overrides."""
+
+    class Counting(sslbind.SSLObject):
+        count = 0
+
+        def read(self, *args, **options):
+            self.count += 1
+            return super().read(*args, **options)
+
+    client = new_client(sslbind, pki)
+    client.sslobject_class = Counting
+    left, right = shaken_pair(sslbind, pki, client=client)
+    right.obj.write(b"xy")
+    right.flush()
+    before = left.obj.count
+    assert left.obj.read(1) + left.obj.read(len=1) == b"xy"
+    assert left.obj.count == before + 2
+
+
+@pytest.mark.parametrize("suppress", (True, False))
+def test_end_without_goodbye(pki, suppress):
+    """It is an end or an error, by the socket's own attribute, to each way of reading."""
+    with Link(sslbind, pki, suppress_ragged_eofs=suppress) as link:
+        ours = link.ours
+        super(ssl.SSLSocket, link.theirs).shutdown(1)
+        for read, end in (
+            (lambda: ours.recv(5), b""),
+            (lambda: ours.read(5), b""),
+            (lambda: ours.read(5, None), b""),
+            (lambda: ours.read(5, bytearray(5)), 0),
+            (lambda: ours.recv_into(bytearray(5)), 0),
+        ):
+            if suppress:
+                assert read() == end
+            else:
+                with pytest.raises(sslbind.SSLEOFError):
+                    read()
+        del ours.suppress_ragged_eofs
+        with pytest.raises(AttributeError, match="suppress_ragged_eofs"):
+            ours.recv(5)
+
+
+AGAIN = """
+import inspect, sys
+from links import memory_pair, shake_memory
+
+def talk():
+    import sslbind
+
+    server = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(sys.argv[1])
+    client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(sys.argv[2])
+    left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+    shake_memory(left, right)
+    left.obj.write(b"word")
+    left.flush()
+    print(right.obj.read(9), inspect.isfunction(sslbind.SSLObject.read))
+
+talk()
+for name in [name for name in sys.modules if name.startswith("sslbind")]:
+    del sys.modules[name]
+talk()
+"""
+
+
+def test_another_import(pki):
+    """Whoever imports the package once more has the methods in Python."""
+    out = run_script(AGAIN, pki.server.both, pki.ca)
+    assert out == f"b'word' {not IN_C}\nb'word' True\n"
