@@ -58,18 +58,9 @@ else:
 class _SSLSocket(Operations):
     """A TLS connection over a socket or over two memory buffers. See: ssl(7)."""
 
-    __slots__ = (
-        "__weakref__",
-        "_context",
-        "_owner",
-        "_parked",
-        "_server_hostname",
-    )
+    __slots__ = ("__weakref__",)
 
     _context: _SSLContext
-    _server_hostname: str | None
-    _owner: ref[Any] | None
-    _parked: BaseException | None  #: what a callback raised, for the operation to raise
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _SSLSocket:
         raise TypeError(f"cannot create '{cls.__module__}.{cls.__qualname__}' instances")
@@ -367,9 +358,9 @@ def _hostname(value: str | bytes) -> bytes:
         raw = value
     else:
         raise TypeError(f"server_hostname must be str or None, not {type(value).__name__}")
-    if b"\0" in raw:
+    if 0 in raw:
         raise TypeError("argument must be encoded string without null bytes, not str")
-    if raw[:1] in (b"", b"."):
+    if not raw or raw[0] == 0x2E:
         raise ValueError("server_hostname cannot be an empty string or start with a leading dot.")
     return raw
 
@@ -396,9 +387,11 @@ def make_connection(
     wrong = PROTOCOL_TLS_CLIENT if server_side else PROTOCOL_TLS_SERVER
     if ctx._protocol == wrong and MODERN_DEFAULTS:
         _refuse_side(server_side)
-    host = NULL if server_hostname is None else _hostname(server_hostname)
-    incoming = outgoing = None
-    fd, pumped = -1, False
+    host = hostname = incoming = outgoing = pump = None
+    fd = -1
+    if server_hostname is not None:
+        host = _hostname(server_hostname)
+        hostname = host.decode()
     if bios is None:
         fd = _descriptor(sock)
     else:
@@ -406,28 +399,18 @@ def make_connection(
         # Not isinstance(), which believes a proxy's __class__: C must have what is one.
         if not issubclass(type(incoming), MemoryBIO) or not issubclass(type(outgoing), MemoryBIO):
             _check_bios(bios)
-            pumped = True
-    self: _SSLSocket = _new_object(_SSLSocket)
-    self._context = ctx
-    self._owner = None if owner is None else _weak(owner)
-    self._server_hostname = server_hostname if server_hostname is None else host.decode()
-    self._parked = None
-    pump = Pump(incoming, outgoing) if pumped else None
-    weak_sock = None if sock is None else _weak(sock)
-    address = _open(ctx._c_ctx, server_side, host, fd, NULL)
-    if not address:
-        address = _explain(ctx._c_ctx, server_side, host, fd)
-    self._bind(address, weak_sock, incoming, outgoing, pump, _environment)
+            pump = Pump(incoming, outgoing)
+    address = ctx._address or _take_address(ctx)
+    parts = ctx, address, server_side, host, hostname, fd, owner, sock, incoming, outgoing, pump
+    self: Any
+    while (self := _SSLSocket._make(_environment, *parts)) is None:
+        _explain(ctx._c_ctx, server_side, host or ffi.NULL, fd)
     if pump is not None:
         pump.c_conn = self._c_conn
     if session is not None:
         _check_session(session, ctx, server_side)
         self._offer(session)
-    return self
-
-
-NULL = ffi.NULL
-_new_object, _weak, _open = object.__new__, ref, lib.sb_conn_open
+    return self  # type: ignore[no-any-return]
 
 
 def _descriptor(sock: Any) -> int:
@@ -445,10 +428,15 @@ def _check_bios(bios: tuple[Any, Any]) -> None:
             raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
 
 
-def _explain(*args: Any) -> int:
-    """Try once more what has failed, for its error; return the address should it succeed."""
+def _take_address(ctx: _SSLContext) -> int:
+    ctx._address = address = int(ffi.cast("uintptr_t", ctx._c_ctx))
+    return address
+
+
+def _explain(*args: Any) -> None:
+    """Try once more what has failed, and raise its error, should it fail again."""
     err = _errors.new_record()
-    address: int = _open(*args, err)
+    address = lib.sb_conn_open(*args, err)
     if not address:
         raise _errors.make(_ffi.FAILED if err.code else _ffi.NO_MEMORY, err)
-    return address
+    lib.sb_conn_free(ffi.cast("sb_conn *", address))

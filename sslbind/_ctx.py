@@ -156,6 +156,7 @@ class _SSLContext:
     _c_ctx: Any
     _keeper: Any
     _protocol: int
+    _address = 0  #: of _c_ctx, once somebody has asked
     # What hardly any context has stands here, so that making one does not set it.
     _c_sni: Callable[..., Any] | None = None
     _c_message: Callable[..., Any] | None = None

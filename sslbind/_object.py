@@ -340,4 +340,9 @@ class SSLObject:
         self._sslobj.verify_client_post_handshake()
 
 
-_shorten(SSLObject, read="($self, len=1024, buffer=None)", write="($self, data)")
+_shorten(
+    SSLObject,
+    read="($self, len=1024, buffer=None)",
+    write="($self, data)",
+    do_handshake="($self)",
+)

@@ -145,37 +145,64 @@ def _no_memory() -> NoReturn:
 class Operations:
     """What `_SSLSocket`, which derives from it, does all day; its `_finish` does the rest."""
 
-    __slots__ = ("_c_conn", "_handle", "_keeper", "_pump", "_sock")
+    __slots__ = (
+        "_c_conn",
+        "_context",
+        "_handle",
+        "_keeper",
+        "_owner",
+        "_parked",
+        "_pump",
+        "_server_hostname",
+        "_sock",
+    )
 
     _c_conn: Any
+    _context: Any
     _handle: Any
     _keeper: Any
     _go_on: Callable[..., int]
-    _parked: BaseException | None
+    _owner: ref[Any] | None
+    _parked: BaseException | None  #: what a callback raised, for the operation to raise
     _pump: Pump | None
+    _server_hostname: str | None
     _sock: ref[_socket.socket] | None
 
-    def _bind(
-        self,
+    @classmethod
+    def _make(
+        cls,
+        environment: None,
+        context: Any,
         address: int,
+        server_side: bool,
+        host: bytes | None,
+        hostname: str | None,
+        fd: int,
+        owner: Any,
         sock: Any,
         incoming: Any,
         outgoing: Any,
         pump: Pump | None,
-        environment: None,
-    ) -> None:
-        """Take over the connection at `address`, and what it is over."""
-        self._c_conn, self._keeper = _keep_conn(ffi.cast("sb_conn *", address))
-        c_conn = self._c_conn
-        self._sock, self._pump = sock, pump
+    ) -> Any:
+        """Return a connection of a context, the first two and `host` being C's; None if refused."""
+        c_conn = lib.sb_conn_open(context._c_ctx, server_side, host or NULL, fd, NULL)
+        if not c_conn:
+            return None
+        self = object.__new__(cls)
+        self._c_conn, self._keeper = _keep_conn(ffi.cast("sb_conn *", c_conn))
+        self._context, self._server_hostname, self._parked = context, hostname, None
+        self._owner = None if owner is None else ref(owner)
+        self._sock = None if sock is None else ref(sock)
+        self._pump = pump
         self._handle = handle = ffi.new_handle(ref(self))  # else it would live for ever
-        lib.sb_conn_set_handle(c_conn, handle)
+        lib.sb_conn_set_handle(self._c_conn, handle)
         if sock is None:
             bios = (incoming._c_bio, outgoing._c_bio) if pump is None else (NULL, NULL)
-            if lib.sb_conn_set_buffers(c_conn, *bios) != _ffi.OK:
+            if lib.sb_conn_set_buffers(self._c_conn, *bios) != _ffi.OK:
                 raise MemoryError
             if not REFCOUNTED:  # PyPy's own ssl does not save this memory either
-                lib.sb_conn_keep_memory(c_conn)
+                lib.sb_conn_keep_memory(self._c_conn)
+        return self
 
     def do_handshake(self) -> None:
         """Perform the handshake. See: SSL_do_handshake(3).

@@ -18,7 +18,7 @@ from scripts import run_script
 import sslbind
 
 METHODS = [
-    *((sslbind.SSLObject, name) for name in ("read", "write")),
+    *((sslbind.SSLObject, name) for name in ("read", "write", "do_handshake")),
     *((sslbind.SSLSocket, name) for name in ("read", "write", "recv", "send", "sendall")),
     (sslbind.SSLSocket, "recv_into"),
 ]
@@ -33,7 +33,7 @@ def test_they_stand_there(cls, name):
     assert inspect.isfunction(method) != IN_C
     assert (method.__name__, method.__qualname__) == (name, f"{cls.__name__}.{name}")
     assert list(inspect.signature(method).parameters) == list(inspect.signature(theirs).parameters)
-    assert inspect.getdoc(method).startswith(("Return ", "Encrypt ", "Send ", "Receive "))
+    assert inspect.getdoc(method).startswith(("Return ", "Encrypt ", "Send ", "Receive ", "Do "))
 
 
 def test_any_way_to_pass_arguments(pki):
@@ -54,6 +54,7 @@ def test_any_way_to_pass_arguments(pki):
         lambda: right.obj.read(1, None, 2),
         lambda: right.obj.read(size=1),
         lambda: right.obj.read("1"),
+        lambda: left.obj.do_handshake(True),
         lambda: sslbind.SSLObject.write(object(), b""),
     ):
         with pytest.raises((TypeError, AttributeError)):

@@ -56,7 +56,11 @@ typedef struct operations {
     PyObject *pump; /* None, or what moves bytes for foreign memory buffers that are in Python */
     PyObject *incoming; /* the interpreter's own memory buffers, or NULL */
     PyObject *outgoing;
-    sb_conn *conn; /* its own */
+    PyObject *context;
+    PyObject *owner; /* a weak reference, or None */
+    PyObject *hostname;
+    PyObject *parked; /* what a callback raised, for the operation to raise; or NULL */
+    sb_conn *conn;    /* its own */
     const environment *env;
     int draining;
 } operations;
@@ -842,6 +846,12 @@ operations_do_handshake(operations *self, PyObject *unused)
     return perform(self, sb_conn_handshake, "handshake") < 0 ? NULL : Py_BuildValue("");
 }
 
+PyObject *
+sb_native_do_handshake(PyObject *connection)
+{
+    return operations_do_handshake((operations *)connection, NULL);
+}
+
 static PyObject *
 operations_shut_down(operations *self, PyObject *unused)
 {
@@ -916,24 +926,77 @@ set_buffers(operations *self, PyObject *incoming, PyObject *outgoing)
     return status == SB_OK;
 }
 
+/* None for None. */
 static PyObject *
-operations_bind(operations *self, PyObject *args)
+weak(PyObject *object)
 {
-    PyObject *address, *sock, *incoming, *outgoing, *pump, *capsule;
+    if (object != Py_None)
+        return PyWeakref_NewRef(object, NULL);
+    Py_INCREF(object);
+    return object;
+}
 
-    if (!PyArg_ParseTuple(args, "OOOOOO", &address, &sock, &incoming, &outgoing, &pump, &capsule))
+static PyObject *
+strong(PyObject *object)
+{
+    Py_INCREF(object);
+    return object;
+}
+
+/* Returns NULL: there is none, and no exception either. */
+static sb_conn *
+open_connection(PyObject *ctx, int server_side, PyObject *host, PyObject *fd)
+{
+    sb_ctx *opened = PyLong_AsVoidPtr(ctx);
+    char *name = host != Py_None ? PyBytes_AsString(host) : NULL;
+    int number = (int)PyLong_AsLong(fd);
+    PyThreadState *thread;
+    sb_conn *conn;
+
+    if (PyErr_Occurred())
         return NULL;
-    if (self->conn != NULL)
-        return PyErr_Format(PyExc_ValueError, "the connection is bound already");
-    if ((self->env = PyCapsule_GetPointer(capsule, NULL)) == NULL ||
-        (self->conn = PyLong_AsVoidPtr(address)) == NULL)
+    thread = PyEval_SaveThread();
+    conn = sb_conn_new(opened, server_side, name, number, NULL);
+    PyEval_RestoreThread(thread);
+    return conn;
+}
+
+/* Of (environment, context, its address, server's side, host as bytes, as str, descriptor, owner,
+ * socket, incoming, outgoing, pump). None: OpenSSL refused. */
+static PyObject *
+operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
+{
+    const environment *env;
+    operations *self;
+    sb_conn *conn;
+
+    if (n != 12)
+        return PyErr_Format(PyExc_TypeError, "_make() takes 12 arguments, not %zd", n);
+    if ((env = PyCapsule_GetPointer(args[0], NULL)) == NULL)
         return NULL;
-    sb_conn_set_handle(self->conn, self); /* while hooks run, an operation keeps it alive */
-    Py_INCREF(self->sock = sock);
-    Py_INCREF(self->pump = pump);
-    if (sock == Py_None && !set_buffers(self, incoming, outgoing))
+    if ((conn = open_connection(args[2], args[3] == Py_True, args[4], args[6])) == NULL)
+        return PyErr_Occurred() ? NULL : Py_BuildValue("");
+    if ((self = (operations *)((allocfunc)PyType_GetSlot(cls, Py_tp_alloc))(cls, 0)) == NULL) {
+        sb_conn_free(conn);
+        return NULL;
+    }
+    self->conn = conn;
+    self->env = env;
+    sb_conn_set_handle(conn, self); /* while hooks run, an operation keeps it alive */
+    self->context = strong(args[1]);
+    self->hostname = strong(args[5]);
+    self->owner = weak(args[7]);
+    self->sock = weak(args[8]);
+    self->pump = strong(args[11]);
+    if (self->owner == NULL || self->sock == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    if (args[8] == Py_None && !set_buffers(self, args[9], args[10])) {
+        Py_DECREF(self);
         return PyErr_NoMemory();
-    return Py_BuildValue("");
+    }
+    return (PyObject *)self;
 }
 
 static PyObject *
@@ -953,6 +1016,9 @@ operations_traverse(operations *self, visitproc visit, void *arg)
     Py_VISIT(self->pump);
     Py_VISIT(self->incoming);
     Py_VISIT(self->outgoing);
+    Py_VISIT(self->context);
+    Py_VISIT(self->owner);
+    Py_VISIT(self->parked);
     return 0;
 }
 
@@ -963,6 +1029,10 @@ operations_clear(operations *self)
     Py_CLEAR(self->pump);
     Py_CLEAR(self->incoming);
     Py_CLEAR(self->outgoing);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->hostname);
+    Py_CLEAR(self->parked);
     return 0;
 }
 
@@ -996,13 +1066,17 @@ static PyMethodDef operations_methods[] = {
     {"_shut_down", (PyCFunction)operations_shut_down, METH_NOARGS, NULL},
     {"_timeout", (PyCFunction)operations_timeout, METH_NOARGS, NULL},
     {"_peer_cert", (PyCFunction)operations_peer_cert, METH_O, NULL},
-    {"_bind", (PyCFunction)operations_bind, METH_VARARGS, NULL},
+    {"_make", (PyCFunction)(void (*)(void))operations_make, METH_CLASS | METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef operations_members[] = {
     {"_sock", T_OBJECT_EX, offsetof(operations, sock), READONLY, NULL},
     {"_pump", T_OBJECT_EX, offsetof(operations, pump), READONLY, NULL},
+    {"_context", T_OBJECT_EX, offsetof(operations, context), 0, NULL},
+    {"_owner", T_OBJECT_EX, offsetof(operations, owner), 0, NULL},
+    {"_server_hostname", T_OBJECT_EX, offsetof(operations, hostname), READONLY, NULL},
+    {"_parked", T_OBJECT, offsetof(operations, parked), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

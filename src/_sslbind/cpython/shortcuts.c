@@ -16,7 +16,8 @@ typedef PyObject *plain_call(PyObject *connection, PyObject *const *args, Py_ssi
 
 typedef struct shortcut {
     plain_call *call;
-    Py_ssize_t most; /* arguments that are plain, and by position; the first must be there */
+    Py_ssize_t least; /* arguments that are plain, and by position */
+    Py_ssize_t most;
     int of_socket;   /* a stream may end without close_notify: suppress_ragged_eofs */
     PyObject *method;
     PyMethodDef definition;
@@ -58,6 +59,14 @@ send_all(PyObject *connection, PyObject *const *args, Py_ssize_t n)
         return NULL;
     Py_DECREF(count);
     return Py_BuildValue("");
+}
+
+static PyObject *
+shake(PyObject *connection, PyObject *const *args, Py_ssize_t n)
+{
+    (void)args;
+    (void)n;
+    return sb_native_do_handshake(connection);
 }
 
 /* ---------------------------------------------------------------- the methods in Python */
@@ -117,7 +126,7 @@ take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n
 {
     PyObject *connection = NULL, *answer;
 
-    if (names == NULL && n >= 1 && n <= self->most)
+    if (names == NULL && n >= self->least && n <= self->most)
         connection = PyObject_GetAttr(object, name_of_connection);
     if (connection == NULL || (PyObject *)Py_TYPE(connection) != connection_type) {
         Py_XDECREF(connection);
@@ -134,31 +143,33 @@ take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n
 /* ---------------------------------------------------------------- the table */
 
 #define SHORTCUTS(EACH)                                                                            \
-    EACH(SSLObject, read, sb_native_read, 2, 0)                                                    \
-    EACH(SSLObject, write, put, 1, 0)                                                              \
-    EACH(SSLSocket, read, sb_native_read, 2, 1)                                                    \
-    EACH(SSLSocket, write, put, 1, 0)                                                              \
-    EACH(SSLSocket, recv, sb_native_read, 1, 1)                                                    \
-    EACH(SSLSocket, recv_into, receive_into, 2, 1)                                                 \
-    EACH(SSLSocket, send, put, 1, 0)                                                               \
-    EACH(SSLSocket, sendall, send_all, 1, 0)
+    EACH(SSLObject, read, sb_native_read, 1, 2, 0)                                                 \
+    EACH(SSLObject, write, put, 1, 1, 0)                                                           \
+    EACH(SSLObject, do_handshake, shake, 0, 0, 0)                                                  \
+    EACH(SSLSocket, read, sb_native_read, 1, 2, 1)                                                 \
+    EACH(SSLSocket, write, put, 1, 1, 0)                                                           \
+    EACH(SSLSocket, recv, sb_native_read, 1, 1, 1)                                                 \
+    EACH(SSLSocket, recv_into, receive_into, 1, 2, 1)                                              \
+    EACH(SSLSocket, send, put, 1, 1, 0)                                                            \
+    EACH(SSLSocket, sendall, send_all, 1, 1, 0)
 
-#define DEFINE(cls, method, call, most, of_socket)                                                 \
-    static PyObject *cls##_##method(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);        \
-    static shortcut on_##cls##_##method = {call,                                                   \
-                                           most,                                                   \
-                                           of_socket,                                              \
-                                           NULL,                                                   \
-                                           {#method, (PyCFunction)(void (*)(void))cls##_##method,  \
-                                            METH_FASTCALL | METH_KEYWORDS, NULL}};                 \
-    static PyObject *cls##_##method(PyObject *self, PyObject *const *args, Py_ssize_t n,           \
-                                    PyObject *names)                                               \
-    {                                                                                              \
-        return take(&on_##cls##_##method, self, args, n, names);                                   \
+#define DEFINE(cls, method, call, least, most, of_socket)                                             \
+    static PyObject *cls##_##method(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);           \
+    static shortcut on_##cls##_##method = {                                                           \
+        call,                                                                                         \
+        least,                                                                                        \
+        most,                                                                                         \
+        of_socket,                                                                                    \
+        NULL,                                                                                         \
+        {#method, (PyCFunction)(void (*)(void))cls##_##method, METH_FASTCALL | METH_KEYWORDS, NULL}}; \
+    static PyObject *cls##_##method(PyObject *self, PyObject *const *args, Py_ssize_t n,              \
+                                    PyObject *names)                                                  \
+    {                                                                                                 \
+        return take(&on_##cls##_##method, self, args, n, names);                                      \
     }
 SHORTCUTS(DEFINE)
 
-#define PLACE(cls, method, call, most, of_socket) {#cls "." #method, &on_##cls##_##method},
+#define PLACE(cls, method, call, least, most, of_socket) {#cls "." #method, &on_##cls##_##method},
 static const struct place {
     const char *name;
     shortcut *shortcut;
