@@ -45,6 +45,7 @@ else:
     except ImportError:
         _host_bio = None
     _environment = native.environment(
+        native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
         _errors.no_socket,
         _errors.want_read,
@@ -400,17 +401,18 @@ def make_connection(
         if not issubclass(type(incoming), MemoryBIO) or not issubclass(type(outgoing), MemoryBIO):
             _check_bios(bios)
             pump = Pump(incoming, outgoing)
-    address = ctx._address or _take_address(ctx)
-    parts = ctx, address, server_side, host, hostname, fd, owner, sock, incoming, outgoing, pump
-    self: Any
-    while (self := _SSLSocket._make(_environment, *parts)) is None:
-        _explain(ctx._c_ctx, server_side, host or ffi.NULL, fd)
-    if pump is not None:
-        pump.c_conn = self._c_conn
     if session is not None:
         _check_session(session, ctx, server_side)
-        self._offer(session)
+    self: Any
+    parts = ctx, server_side, host, hostname, session, fd, owner, sock, incoming, outgoing, pump
+    while (self := _make(_environment, *parts)) is None:
+        _explain(ctx, server_side, host, session, fd)
+    if pump is not None:
+        pump.c_conn = self._c_conn
     return self  # type: ignore[no-any-return]
+
+
+_make = _SSLSocket._make
 
 
 def _descriptor(sock: Any) -> int:
@@ -428,15 +430,16 @@ def _check_bios(bios: tuple[Any, Any]) -> None:
             raise TypeError(f"a MemoryBIO is required, not {type(bio).__name__!r}")
 
 
-def _take_address(ctx: _SSLContext) -> int:
-    ctx._address = address = int(ffi.cast("uintptr_t", ctx._c_ctx))
-    return address
-
-
-def _explain(*args: Any) -> None:
+def _explain(
+    ctx: _SSLContext, server_side: bool, host: bytes | None, session: SSLSession | None, fd: int
+) -> None:
     """Try once more what has failed, and raise its error, should it fail again."""
     err = _errors.new_record()
-    address = lib.sb_conn_open(*args, err)
-    if not address:
+    conn = lib.sb_conn_new(ctx._c_ctx, server_side, host or ffi.NULL, fd, err)
+    if not conn:
         raise _errors.make(_ffi.FAILED if err.code else _ffi.NO_MEMORY, err)
-    lib.sb_conn_free(ffi.cast("sb_conn *", address))
+    try:
+        if session is not None:
+            _errors.check(lib.sb_conn_set_session(conn, session._c_session, err), err)
+    finally:
+        lib.sb_conn_free(conn)

@@ -146,6 +146,17 @@ class _InitialCiphers:
         self.spelled_out = b":".join([*level, *(name.encode() for name in names)])
 
 
+def _explain(number: int, ciphers: Any) -> Any:
+    """Try once more what has failed, for its error; return the pointer should it succeed."""
+    err = _errors.new_record()
+    pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, err)
+    if not pointer and err.code:
+        raise _errors.make(_ffi.FAILED, err)
+    if not pointer:
+        raise ValueError(f"invalid or unsupported protocol version {number}")
+    return pointer
+
+
 _ciphers = _InitialCiphers(_constants.CIPHERS)
 _keep = _ffi.keeper(lib.sb_ctx_free, 10_000)  # what an SSL_CTX costs, roughly
 
@@ -156,7 +167,6 @@ class _SSLContext:
     _c_ctx: Any
     _keeper: Any
     _protocol: int
-    _address = 0  #: of _c_ctx, once somebody has asked
     # What hardly any context has stands here, so that making one does not set it.
     _c_sni: Callable[..., Any] | None = None
     _c_message: Callable[..., Any] | None = None
@@ -171,13 +181,10 @@ class _SSLContext:
         number = _c_int(protocol)
         if number in _DEPRECATED_PROTOCOLS:
             _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 3)
-        err = _errors.new_record()
         ciphers = _ciphers.spelled_out if number in _FLEXIBLE else _ciphers.rules
-        pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, err)
+        pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, ffi.NULL)
         if not pointer:
-            if err.code:
-                raise _errors.make(_ffi.FAILED, err)
-            raise ValueError(f"invalid or unsupported protocol version {number}")
+            pointer = _explain(number, ciphers)
         self = super().__new__(cls)
         self._c_ctx, self._keeper = _keep(pointer)
         self._protocol = number

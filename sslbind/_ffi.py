@@ -81,6 +81,9 @@ def keeper(free: Any, size: int = 0) -> Callable[[Any], tuple[Any, Any]]:
     """
     if not REFCOUNTED:
         return lambda pointer: (ffi.gc(pointer, free, size), None)
+    if native is not None:
+        cast, number, name, in_c = ffi.cast, ffi.typeof("uintptr_t"), free.__name__, native.Keeper
+        return lambda pointer: (pointer, in_c(int(cast(number, pointer)), name))
 
     class Keeper:
         __slots__ = ("owned", "pointer")

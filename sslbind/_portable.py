@@ -173,10 +173,10 @@ class Operations:
         cls,
         environment: None,
         context: Any,
-        address: int,
         server_side: bool,
         host: bytes | None,
         hostname: str | None,
+        session: Any,
         fd: int,
         owner: Any,
         sock: Any,
@@ -184,12 +184,12 @@ class Operations:
         outgoing: Any,
         pump: Pump | None,
     ) -> Any:
-        """Return a connection of a context, the first two and `host` being C's; None if refused."""
-        c_conn = lib.sb_conn_open(context._c_ctx, server_side, host or NULL, fd, NULL)
+        """Return a connection of a context; None if OpenSSL refused."""
+        c_conn = lib.sb_conn_new(context._c_ctx, server_side, host or NULL, fd, NULL)
         if not c_conn:
             return None
         self = object.__new__(cls)
-        self._c_conn, self._keeper = _keep_conn(ffi.cast("sb_conn *", c_conn))
+        self._c_conn, self._keeper = _keep_conn(c_conn)
         self._context, self._server_hostname, self._parked = context, hostname, None
         self._owner = None if owner is None else ref(owner)
         self._sock = None if sock is None else ref(sock)
@@ -202,6 +202,10 @@ class Operations:
                 raise MemoryError
             if not REFCOUNTED:  # PyPy's own ssl does not save this memory either
                 lib.sb_conn_keep_memory(self._c_conn)
+        if session is not None:
+            err = _errors.new_record()
+            if lib.sb_conn_set_session(c_conn, session._c_session, err) != _ffi.OK:
+                return None
         return self
 
     def do_handshake(self) -> None:

@@ -130,7 +130,7 @@ void sb_block_clear(sb_block *block);
 /* A new context. protocol: CPython's PROTOCOL_* numbers; ciphers: the list to begin with, NULL
  * for OpenSSL's; min_version: the lowest version of version-flexible protocols, 0 for the
  * library's own. One for PROTOCOL_TLS_CLIENT verifies its peer and the peer's name. NULL on
- * failure. SSL_CTX_new(3) */
+ * failure; err may be NULL. SSL_CTX_new(3) */
 sb_ctx *sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err);
 void sb_ctx_free(sb_ctx *ctx); /* NULL is fine; connections keep their own reference */
 
@@ -280,8 +280,6 @@ int sb_bio_eof(sb_bio *bio); /* 1: empty, and nothing will come any more */
  * then. host may be NULL; it is what SNI and the hostname check use. NULL on failure, of which err
  * tells if it is not NULL. SSL_new(3) */
 sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err);
-/* The same; the address as a number, 0 on failure, for whoever keeps it without cffi's help. */
-uintptr_t sb_conn_open(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err);
 /* What hooks are called with. */
 void sb_conn_set_handle(sb_conn *conn, void *handle);
 /* With NULL it makes its own: see sb_conn_in(). SB_NO_MEMORY: it is of no use. */

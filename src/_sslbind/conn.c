@@ -148,12 +148,6 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *er
     return conn;
 }
 
-uintptr_t
-sb_conn_open(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *err)
-{
-    return (uintptr_t)sb_conn_new(ctx, server_side, host, fd, err);
-}
-
 void
 sb_conn_set_handle(sb_conn *conn, void *handle)
 {

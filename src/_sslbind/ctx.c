@@ -128,8 +128,11 @@ sb_ctx *
 sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
 {
     int version = fixed_version(protocol);
+    sb_error ignored;
     sb_ctx *ctx;
 
+    if (err == NULL)
+        err = &ignored;
     ERR_clear_error();
     if (version < 0) {
         SB_FAIL(err, SB_BAD_ARG, "invalid or unsupported protocol version");

@@ -41,6 +41,8 @@ enum {
 
 /* What each interpreter of a process has for itself; never freed, as its modules hardly are. */
 typedef struct environment {
+    PyObject *keeper; /* our class of that name, and the attribute where others have one */
+    PyObject *keeper_name;
     PyObject *get_timeout; /* of socket.socket, which gevent and eventlet override */
     PyObject *no_socket;
     PyObject *want_read;
@@ -303,6 +305,101 @@ static PyType_Spec memory_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     memory_slots,
 };
+
+/* ---------------------------------------------------------------- Keeper */
+
+/* What frees something of C's with its last reference: see keeper() of sslbind/_ffi.py. */
+typedef struct keeper {
+    PyObject base;
+    void *kept;
+    void (*free)(void *);
+} keeper;
+
+static void
+free_ctx(void *ctx)
+{
+    sb_ctx_free(ctx);
+}
+
+static void
+free_session(void *session)
+{
+    sb_session_free(session);
+}
+
+static void
+free_cert(void *cert)
+{
+    sb_cert_free(cert);
+}
+
+static const struct kind {
+    const char *name;
+    void (*free)(void *);
+} kinds[] = {
+    {"sb_ctx_free", free_ctx},
+    {"sb_session_free", free_session},
+    {"sb_cert_free", free_cert},
+};
+
+/* Of an address and the name of the function that frees what is there. */
+static PyObject *
+keeper_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    PyObject *address;
+    const char *name;
+    keeper *self;
+    size_t i = 0;
+
+    (void)keywords;
+    if (!PyArg_ParseTuple(args, "O!s", &PyLong_Type, &address, &name))
+        return NULL;
+    while (i < sizeof kinds / sizeof *kinds && strcmp(kinds[i].name, name) != 0)
+        i++;
+    if (i == sizeof kinds / sizeof *kinds)
+        return PyErr_Format(PyExc_ValueError, "nothing is freed by %s", name);
+    self = (keeper *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self != NULL) {
+        self->kept = PyLong_AsVoidPtr(address);
+        self->free = kinds[i].free;
+    }
+    return (PyObject *)self;
+}
+
+static void
+keeper_dealloc(keeper *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    self->free(self->kept);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot keeper_slots[] = {
+    {Py_tp_new, keeper_new},
+    {Py_tp_dealloc, keeper_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec keeper_spec = {
+    "sslbind._native.Keeper", sizeof(keeper), 0, Py_TPFLAGS_DEFAULT, keeper_slots,
+};
+
+/* What a context or a session of ours keeps, as long as it lives. Returns NULL: it is none. */
+static void *
+kept_by(PyObject *object, const environment *env)
+{
+    PyObject *found = PyObject_GetAttr(object, env->keeper_name);
+    void *kept = NULL;
+
+    if (found != NULL && (PyObject *)Py_TYPE(found) == env->keeper)
+        kept = ((keeper *)found)->kept;
+    else if (found != NULL)
+        PyErr_SetString(PyExc_TypeError, "a Keeper is required");
+    Py_XDECREF(found);
+    return kept;
+}
 
 /* ---------------------------------------------------------------- foreign memory buffers */
 
@@ -943,39 +1040,55 @@ strong(PyObject *object)
     return object;
 }
 
-/* Returns NULL: there is none, and no exception either. */
-static sb_conn *
-open_connection(PyObject *ctx, int server_side, PyObject *host, PyObject *fd)
-{
-    sb_ctx *opened = PyLong_AsVoidPtr(ctx);
-    char *name = host != Py_None ? PyBytes_AsString(host) : NULL;
-    int number = (int)PyLong_AsLong(fd);
-    PyThreadState *thread;
-    sb_conn *conn;
+/* What a connection is opened with. */
+typedef struct opening {
+    sb_ctx *ctx;
+    int server_side;
+    const char *host;
+    int fd;
+    sb_session *session;
+} opening;
 
-    if (PyErr_Occurred())
-        return NULL;
-    thread = PyEval_SaveThread();
-    conn = sb_conn_new(opened, server_side, name, number, NULL);
-    PyEval_RestoreThread(thread);
-    return conn;
+static sb_conn *
+open_connection(const opening *with)
+{
+    sb_conn *conn = sb_conn_new(with->ctx, with->server_side, with->host, with->fd, NULL);
+    sb_error ignored;
+
+    if (conn == NULL || with->session == NULL ||
+        sb_conn_set_session(conn, with->session, &ignored) == SB_OK)
+        return conn;
+    sb_conn_free(conn);
+    return NULL;
 }
 
-/* Of (environment, context, its address, server's side, host as bytes, as str, descriptor, owner,
+/* Of (environment, context, server's side, host as bytes, as str, session, descriptor, owner,
  * socket, incoming, outgoing, pump). None: OpenSSL refused. */
 static PyObject *
 operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
 {
     const environment *env;
+    PyThreadState *thread;
     operations *self;
+    opening with;
     sb_conn *conn;
 
     if (n != 12)
         return PyErr_Format(PyExc_TypeError, "_make() takes 12 arguments, not %zd", n);
     if ((env = PyCapsule_GetPointer(args[0], NULL)) == NULL)
         return NULL;
-    if ((conn = open_connection(args[2], args[3] == Py_True, args[4], args[6])) == NULL)
-        return PyErr_Occurred() ? NULL : Py_BuildValue("");
+    with.ctx = kept_by(args[1], env);
+    with.server_side = args[2] == Py_True;
+    with.host = args[3] != Py_None ? PyBytes_AsString(args[3]) : NULL;
+    with.session = args[5] != Py_None ? kept_by(args[5], env) : NULL;
+    with.fd = (int)PyLong_AsLong(args[6]);
+    if (PyErr_Occurred())
+        return NULL;
+    thread = PyEval_SaveThread();
+    conn = open_connection(&with);
+    PyEval_RestoreThread(thread);
+    if (conn == NULL)
+        return Py_BuildValue("");
     if ((self = (operations *)((allocfunc)PyType_GetSlot(cls, Py_tp_alloc))(cls, 0)) == NULL) {
         sb_conn_free(conn);
         return NULL;
@@ -984,7 +1097,7 @@ operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
     self->env = env;
     sb_conn_set_handle(conn, self); /* while hooks run, an operation keeps it alive */
     self->context = strong(args[1]);
-    self->hostname = strong(args[5]);
+    self->hostname = strong(args[4]);
     self->owner = weak(args[7]);
     self->sock = weak(args[8]);
     self->pump = strong(args[11]);
@@ -1113,11 +1226,14 @@ make_environment(PyObject *module, PyObject *args)
     (void)module;
     if (env == NULL)
         return PyErr_NoMemory();
-    if (!PyArg_ParseTuple(args, "OOOOOOn", &env->get_timeout, &env->no_socket, &env->want_read,
-                          &env->bio, &env->bio_read, &env->bio_write, &env->size_max)) {
+    if ((env->keeper_name = PyUnicode_InternFromString("_keeper")) == NULL ||
+        !PyArg_ParseTuple(args, "OOOOOOOn", &env->keeper, &env->get_timeout, &env->no_socket,
+                          &env->want_read, &env->bio, &env->bio_read, &env->bio_write,
+                          &env->size_max)) {
         free(env);
         return NULL;
     }
+    Py_INCREF(env->keeper);
     Py_INCREF(env->get_timeout);
     Py_INCREF(env->no_socket);
     Py_INCREF(env->want_read);
@@ -1159,7 +1275,8 @@ add_type(PyObject *module, const char *name, PyType_Spec *spec)
 static int
 fill_module(PyObject *module)
 {
-    return add_type(module, "MemoryBIO", &memory_spec) < 0 ||
+    return add_type(module, "Keeper", &keeper_spec) < 0 ||
+                   add_type(module, "MemoryBIO", &memory_spec) < 0 ||
                    add_type(module, "Operations", &operations_spec) < 0
                ? -1
                : 0;
