@@ -31,16 +31,22 @@ __all__ = [
 ]
 
 
+#: Constants of the back by what stands before their first "_".
+_CONSTANTS: dict[str, dict[str, Any]] = {
+    prefix: {} for prefix in ("ALERT", "CERT", "OP", "PROTOCOL", "SSL", "VERIFY")
+}
+for _name, _value in vars(_ssl).items():
+    _group = _CONSTANTS.get(_name.partition("_")[0])
+    if _group is not None and _name != "PROTOCOL_SSLv23":
+        _group[_name] = _value
+
+
 def _collect(kind: Any, name: str, prefix: str, doc: str) -> Any:
-    """Make the enumeration `name` of all back constants that begin with `prefix`.
+    """Make the enumeration `name` of all back constants that begin with `prefix` and "_".
 
     The members also become constants of this module, by which name they are pickled.
     """
-    constants = {
-        constant: value
-        for constant, value in vars(_ssl).items()
-        if constant.startswith(prefix) and constant != "PROTOCOL_SSLv23"
-    }
+    constants = _CONSTANTS[prefix]
     cls = kind._convert_(
         name, __name__, constants.__contains__, source=SimpleNamespace(**constants)
     )
@@ -50,30 +56,30 @@ def _collect(kind: Any, name: str, prefix: str, doc: str) -> Any:
 
 
 _SSLMethod = _collect(
-    IntEnum, "_SSLMethod", "PROTOCOL_", "Protocol choice of a context: see SSL_CTX_new(3)."
+    IntEnum, "_SSLMethod", "PROTOCOL", "Protocol choice of a context: see SSL_CTX_new(3)."
 )
 Options = _collect(
-    IntFlag, "Options", "OP_", "Bits of `SSLContext.options`: see SSL_CTX_set_options(3)."
+    IntFlag, "Options", "OP", "Bits of `SSLContext.options`: see SSL_CTX_set_options(3)."
 )
 AlertDescription = _collect(
     IntEnum,
     "AlertDescription",
-    "ALERT_DESCRIPTION_",
+    "ALERT",
     "Alerts that an SNI callback may return (RFC 8446 section 6).",
 )
 SSLErrorNumber = _collect(
-    IntEnum, "SSLErrorNumber", "SSL_ERROR_", "First argument of SSLError: see SSL_get_error(3)."
+    IntEnum, "SSLErrorNumber", "SSL", "First argument of SSLError: see SSL_get_error(3)."
 )
 VerifyFlags = _collect(
     IntFlag,
     "VerifyFlags",
-    "VERIFY_",
+    "VERIFY",
     "Bits of `SSLContext.verify_flags`: see X509_VERIFY_PARAM_set_flags(3).",
 )
 VerifyMode = _collect(
     IntEnum,
     "VerifyMode",
-    "CERT_",
+    "CERT",
     "Values of `SSLContext.verify_mode`: what is demanded of the peer's certificate.",
 )
 
