@@ -40,6 +40,9 @@ _CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.rele
 
 NULL = ffi.NULL
 
+if not REFCOUNTED:  # PyPy frees some megabytes at once, of bytes that are made anew at once
+    lib.sb_free_a_block(8 << 20)
+
 _keep_conn = _ffi.keeper(lib.sb_conn_free, 20_000)  # what an SSL costs, roughly
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.

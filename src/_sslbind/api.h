@@ -122,6 +122,10 @@ const char *sb_verify_text(int verify_code);
  * last call: for tests and measurements, see chains.c. */
 unsigned long sb_forget_chains(void);
 
+/* From then on the C library keeps freed memory, twice this size at most, for what comes next. The
+ * first connection does it with 1 MiB. */
+void sb_free_a_block(size_t size);
+
 /* Give back what a block holds; the struct itself stays the caller's. */
 void sb_block_clear(sb_block *block);
 

@@ -108,12 +108,18 @@ done:
  * kernel, page by zeroed page, and gives back each time, until a block as large that came from
  * there was freed: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD. Volatile, or the compiler
  * leaves out both. */
-static void
-free_a_large_block(void)
+void
+sb_free_a_block(size_t size)
 {
-    void *volatile block = malloc(1024 * 1024);
+    void *volatile block = malloc(size);
 
     free(block);
+}
+
+static void
+free_a_mebibyte(void)
+{
+    sb_free_a_block(1024 * 1024);
 }
 
 sb_conn *
@@ -123,7 +129,7 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *er
     sb_conn *conn = calloc(1, sizeof *conn);
     sb_error ignored;
 
-    pthread_once(&once, free_a_large_block);
+    pthread_once(&once, free_a_mebibyte);
     if (err == NULL)
         err = &ignored;
     sb_clear_queue();
