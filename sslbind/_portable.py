@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from ._pump import Pump
 
 # asyncio always asks for 256 KiB. PyPy makes bytes of more than about 128 KiB in memory fresh from
-# the kernel, whose page faults cost as much as the decryption: there a read delivers less.
-_LARGE = (256 if REFCOUNTED else 64) * 1024
+# the kernel, whose page faults cost as much as the decryption: there a read delivers less, if it
+# is not asyncio's, which does more for each than that.
+_LARGE = 256 * 1024
+_LARGE_OF_OTHERS = _LARGE if REFCOUNTED else 64 * 1024
 _large_pool: deque[Any] = deque()
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
@@ -285,7 +287,7 @@ class Operations:
             if size > SIZE_MAX:
                 raise OverflowError("signed integer is greater than maximum")
             pool, cap = _large_pool, _LARGE
-            size = min(size, cap)
+            size = min(size, _LARGE_OF_OTHERS if self._pump is None else _LARGE)
         try:
             scratch = pool.pop()
         except IndexError:
