@@ -1,13 +1,14 @@
 /* The hot methods, as CPython's own C modules have them. It is a second module of the same shared
- * library, `_native`, with two classes, MemoryBIO and Operations: what the classes of those names
- * in sslbind/_portable.py are, method by method, for PyPy and for an interpreter without a GIL.
+ * library, `_native`, with three classes. MemoryBIO and Operations are what the classes of those
+ * names in sslbind/_portable.py are, method by method, for PyPy and for an interpreter without a
+ * GIL; Keeper frees what C has allocated.
  *
  * Why: a call of a cffi function with four arguments, the copy out of a scratch buffer and a frame
  * of Python cost 0.4 us more than such a method, for a read of 64 bytes that OpenSSL decrypts in
  * 0.5 (benchmarks/README.md). Nothing is decided here: the operations are those of io.c, what they
  * may answer is told in api.h, and whatever is no plain success goes to Python's _finish().
  *
- * This file alone knows Python.h, of it nothing but the stable ABI of Python 3.9, and is compiled
+ * This folder alone knows Python.h, of it nothing but the stable ABI of Python 3.9, and is compiled
  * for nothing but CPython with a GIL, which guards what is static here.
  */
 #include "native.h"
