@@ -187,6 +187,41 @@ assert grown < (12_000_000 if PYPY else 4_000_000), grown
 
 
 @needs_proc
+def test_refused_writes_leak_nothing(pki):
+    """What the interpreter's buffer does not take leaves nothing behind, not even its error."""
+    run_script(
+        CONNECTIONS
+        + """
+import ssl
+from links import memory_pair, shake_memory
+
+left, right = memory_pair(client, server, client_mod=ssl, server_mod=ssl)
+shake_memory(left, right)
+left.outgoing.write_eof()
+
+def refused(times):
+    for _ in range(times):
+        try:
+            left.obj.write(b"x" * 10)
+        except OSError:
+            continue
+        raise AssertionError("it was taken")
+
+refused(3000)
+memory = settled(resident)
+refused(20000)
+grown = settled(resident) - memory
+print(grown)
+assert grown < (24_000_000 if PYPY else 3_000_000), grown
+""",
+        pki.ca,
+        pki.server.both,
+        "0",
+        limit=120,
+    )
+
+
+@needs_proc
 def test_bios_and_objects_leak_nothing(pki):
     """Memory BIOs, with data left in them, and objects go away."""
     run_script(

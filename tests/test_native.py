@@ -6,7 +6,10 @@ The classes of native.c and those of _portable.py have to answer alike.
 from __future__ import annotations
 
 import gc
+import os
 import random
+import shutil
+import subprocess
 import sys
 import threading
 
@@ -186,6 +189,86 @@ def test_buffer_that_takes_no_more(pki, size):
     for _ in range(2):
         with pytest.raises(host_ssl.SSLError, match="write_eof"):
             left.obj.write(bytes(size))
+
+
+SLOW_LOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <time.h>
+
+static __thread int armed;
+
+void
+delay_next(void)
+{
+    armed = 1;
+}
+
+int
+pthread_mutex_trylock(pthread_mutex_t *lock)
+{
+    int (*real)(pthread_mutex_t *) = dlsym(RTLD_NEXT, "pthread_mutex_trylock");
+    const struct timespec moment = {0, 50000000};
+
+    if (armed)
+        nanosleep(&moment, 0);
+    armed = 0;
+    return real(lock);
+}
+"""
+
+OVERTAKING = """
+import ctypes, ssl, sslbind, sys, threading
+from links import memory_pair, shake_memory
+
+delay_next = ctypes.CDLL(sys.argv[1]).delay_next
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(sys.argv[2])
+server.load_verify_locations(sys.argv[3])
+server.post_handshake_auth, server.verify_mode = True, ssl.CERT_OPTIONAL
+client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+client.load_verify_locations(sys.argv[3])
+client.post_handshake_auth = True
+size = 8_000_000
+for said in (b"x" * 50, b"x" * 5000) * 3:
+    left, right = memory_pair(client, server, client_mod=ssl, server_mod=ssl)
+    shake_memory(left, right)
+    right.obj.write(bytes(size))
+    right.obj.verify_client_post_handshake()
+    right.obj.write(b"!")  # and the request for a certificate, which the reader answers
+    right.flush()
+    begun = threading.Event()
+
+    def read():
+        left_over, buffer = size + 1, bytearray(2 * size)
+        begun.set()
+        while left_over:
+            left_over -= left.obj.read(2 * size, buffer)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    begun.wait()
+    delay_next()
+    left.obj.write(said)
+    reader.join()
+    left.flush()
+    print(right.obj.read(9000) == said)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or shutil.which("cc") is None,
+    reason="needs a compiler, and LD_PRELOAD",
+)
+def test_no_overtaking(pki, tmp_path, monkeypatch):
+    """A write that is held up before it has the lock comes behind what a reader has to answer."""
+    (tmp_path / "slow.c").write_text(SLOW_LOCK)
+    slow = str(tmp_path / "slow.so")
+    source = str(tmp_path / "slow.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", slow, source, "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", f"{os.environ.get('LD_PRELOAD', '')}:{slow}".strip(":"))
+    assert run_script(OVERTAKING, slow, pki.server.both, pki.ca) == "True\n" * 6
 
 
 COLLECTED_MEANWHILE = """

@@ -73,7 +73,8 @@ def test_any_way_to_receive(pki):
         assert ours.recv_into(buffer, nbytes=1) == 1 and buffer[:1] == b"e"
         assert ours.recv_into(memoryview(buffer)[:2], None) == 2 and buffer[:2] == b"fg"
         assert ours.recv_into(memoryview(buffer)[:2], None, 0) == 2 and buffer[:2] == b"hi"
-        assert ours.recv() == b"jkl"
+        assert ours.recv_into(memoryview(buffer)[:1], "") == 1 and buffer[:1] == b"j"
+        assert ours.recv() == b"kl"
         assert ours.sendall(b"x", 0) is None is ours.sendall(data=b"y")
         assert ours.send(b"z", flags=0) == 1
         for call, args in (
@@ -93,6 +94,19 @@ def test_connection_of_another_kind(pki):
     assert (tls.read(5), tls.write(b"12")) == (b"mine", 77)
     tls._sslobj.read.assert_called_once_with(5)
     tls._sslobj.write.assert_called_once_with(b"12")
+
+    class Interrupted(sslbind.SSLObject):
+        times = 0
+
+        @property
+        def _sslobj(self):
+            self.times += 1
+            raise KeyboardInterrupt
+
+    interrupted = object.__new__(Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.read(5)
+    assert interrupted.times == 1
     del tls._sslobj
     with pytest.raises(AttributeError, match="_sslobj"):
         tls.read(5)

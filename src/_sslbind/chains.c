@@ -16,9 +16,10 @@
  */
 #include "internal.h"
 
+#include <stdlib.h>
+
 enum {
-    MOST_CERTS = 10, /* what does not fit is verified each time */
-    MOST_BYTES = 32 * 1024,
+    MOST_BYTES = 64 * 1024, /* longer chains are verified each time */
     N_KNOWN = 1024,
     DIGEST_LEN = 32,
 };
@@ -27,6 +28,7 @@ static X509_STORE_CTX_verify_fn verify_signatures; /* OpenSSL's */
 static X509_STORE_CTX_verify_cb no_callback;
 
 static atomic_flag known_in_use = ATOMIC_FLAG_INIT; /* who finds it set goes on without */
+static atomic_uint generation;
 static unsigned char known[N_KNOWN][DIGEST_LEN];
 static unsigned long n_spared;
 
@@ -38,26 +40,43 @@ place(const unsigned char digest[DIGEST_LEN])
     return known[(digest[0] | digest[1] << 8) % N_KNOWN];
 }
 
+/* Returns 0: another thread has it. */
+static int
+enter(void)
+{
+    if (sb_generation_changed(&generation)) { /* that thread may be in the parent process */
+        atomic_flag_clear(&known_in_use);
+        sb_generation_done(&generation);
+    }
+    return !atomic_flag_test_and_set_explicit(&known_in_use, memory_order_acquire);
+}
+
+static void
+leave(void)
+{
+    atomic_flag_clear_explicit(&known_in_use, memory_order_release);
+}
+
 static int
 is_known(const unsigned char digest[DIGEST_LEN])
 {
     int found;
 
-    if (atomic_flag_test_and_set_explicit(&known_in_use, memory_order_acquire))
+    if (!enter())
         return 0;
     found = memcmp(place(digest), digest, DIGEST_LEN) == 0;
     n_spared += (unsigned)found;
-    atomic_flag_clear_explicit(&known_in_use, memory_order_release);
+    leave();
     return found;
 }
 
 static void
 remember(const unsigned char digest[DIGEST_LEN])
 {
-    if (atomic_flag_test_and_set_explicit(&known_in_use, memory_order_acquire))
+    if (!enter())
         return;
     memcpy(place(digest), digest, DIGEST_LEN);
-    atomic_flag_clear_explicit(&known_in_use, memory_order_release);
+    leave();
 }
 
 unsigned long
@@ -65,36 +84,50 @@ sb_forget_chains(void)
 {
     unsigned long n;
 
-    while (atomic_flag_test_and_set_explicit(&known_in_use, memory_order_acquire))
+    while (!enter())
         ;
     memset(known, 0, sizeof known);
     n = n_spared;
     n_spared = 0;
-    atomic_flag_clear_explicit(&known_in_use, memory_order_release);
+    leave();
     return n;
 }
 
 /* ---------------------------------------------------------------- the step */
 
-/* Certificates in DER tell where they end, so that no two chains give the same bytes. */
+/* What the verification depends on. Certificates in DER tell where they end, so that no two chains
+ * give the same bytes. Returns their length, 0 if there are none or too many; NULL: that only. */
+static size_t
+put_all(STACK_OF(X509) *chain, unsigned long flags, unsigned char *bytes)
+{
+    int fips = EVP_default_properties_is_fips_enabled(NULL), i, len, n = sk_X509_num(chain);
+    size_t total = sizeof flags + sizeof fips;
+
+    if (n < 2)
+        return 0;
+    if (bytes != NULL) {
+        memcpy(bytes, &flags, sizeof flags);
+        memcpy(bytes + sizeof flags, &fips, sizeof fips);
+        bytes += total;
+    }
+    for (i = 0; i < n; i++) {
+        if ((len = i2d_X509(sk_X509_value(chain, i), bytes != NULL ? &bytes : NULL)) <= 0)
+            return 0;
+        total += (size_t)len;
+    }
+    return total <= MOST_BYTES ? total : 0;
+}
+
 static int
 digest_of(STACK_OF(X509) *chain, unsigned long flags, unsigned char digest[DIGEST_LEN])
 {
-    unsigned char bytes[MOST_BYTES], *end = bytes;
-    int fips = EVP_default_properties_is_fips_enabled(NULL), i, len, n = sk_X509_num(chain);
+    size_t len = put_all(chain, flags, NULL);
+    unsigned char *bytes = len > 0 ? malloc(len) : NULL;
+    int done = bytes != NULL && put_all(chain, flags, bytes) == len &&
+               EVP_Digest(bytes, len, digest, NULL, EVP_sha256(), NULL);
 
-    if (n < 2 || n > MOST_CERTS)
-        return 0;
-    memcpy(end, &flags, sizeof flags);
-    memcpy(end += sizeof flags, &fips, sizeof fips);
-    end += sizeof fips;
-    for (i = 0; i < n; i++) {
-        len = i2d_X509(sk_X509_value(chain, i), NULL);
-        if (len <= 0 || len > bytes + sizeof bytes - end ||
-            i2d_X509(sk_X509_value(chain, i), &end) != len)
-            return 0;
-    }
-    return EVP_Digest(bytes, (size_t)(end - bytes), digest, NULL, EVP_sha256(), NULL);
+    free(bytes);
+    return done;
 }
 
 static int
@@ -139,6 +172,7 @@ look_up_step(void)
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *verifying = X509_STORE_CTX_new();
 
+    atomic_store(&generation, sb_generation());
     if (store != NULL && verifying != NULL && X509_STORE_CTX_init(verifying, store, NULL, NULL)) {
         verify_signatures = X509_STORE_CTX_get_verify(verifying);
         no_callback = X509_STORE_CTX_get_verify_cb(verifying);

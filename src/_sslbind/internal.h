@@ -237,8 +237,8 @@ void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
-/* sb_conn_read() and sb_conn_write(), over memory, if that will be over in two microseconds, with a
- * sink in 0.3 milliseconds, and waits for nobody. Returns 0: it would not, nothing was done. */
+/* sb_conn_read() and sb_conn_write(), over memory, if that is soon over and waits for nobody.
+ * Returns 0: it would not, nothing was done. With a sink that fails the count is 0. */
 int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);
 int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, sb_sink *sink,
                           long long *count);

@@ -389,15 +389,16 @@ static PyType_Spec keeper_spec = {
 
 /* What a context or a session of ours keeps, as long as it lives. Returns NULL: it is none. */
 static void *
-kept_by(PyObject *object, const environment *env)
+kept_by(PyObject *object, const environment *env, void (*freed_by)(void *))
 {
     PyObject *found = PyObject_GetAttr(object, env->keeper_name);
     void *kept = NULL;
 
-    if (found != NULL && (PyObject *)Py_TYPE(found) == env->keeper)
+    if (found != NULL && (PyObject *)Py_TYPE(found) == env->keeper &&
+        ((keeper *)found)->free == freed_by)
         kept = ((keeper *)found)->kept;
     else if (found != NULL)
-        PyErr_SetString(PyExc_TypeError, "a Keeper is required");
+        PyErr_SetString(PyExc_TypeError, "a Keeper of its kind is required");
     Py_XDECREF(found);
     return kept;
 }
@@ -712,12 +713,11 @@ is_shared(void)
     return now < atomic_load(&shared_until);
 }
 
-/* May records go there at once? Never before what waits in our own buffer. */
+/* May records go there at once? Not while others are on their way from our own buffer. */
 static int
 may_write_records(operations *self, size_t len)
 {
-    return self->outgoing != NULL && !self->draining && sb_bio_pending(self->conn->out) == 0 &&
-           (len <= SMALL || !is_shared());
+    return self->outgoing != NULL && !self->draining && (len <= SMALL || !is_shared());
 }
 
 /* With the GIL. Returns 0: nothing was done. */
@@ -1078,10 +1078,10 @@ operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
         return PyErr_Format(PyExc_TypeError, "_make() takes 12 arguments, not %zd", n);
     if ((env = PyCapsule_GetPointer(args[0], NULL)) == NULL)
         return NULL;
-    with.ctx = kept_by(args[1], env);
+    with.ctx = kept_by(args[1], env, free_ctx);
     with.server_side = args[2] == Py_True;
     with.host = args[3] != Py_None ? PyBytes_AsString(args[3]) : NULL;
-    with.session = args[5] != Py_None ? kept_by(args[5], env) : NULL;
+    with.session = args[5] != Py_None ? kept_by(args[5], env, free_session) : NULL;
     with.fd = (int)PyLong_AsLong(args[6]);
     if (PyErr_Occurred())
         return NULL;

@@ -124,13 +124,15 @@ end_of(PyObject *sock, int in_numbers)
 static PyObject *
 take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    PyObject *connection = NULL, *answer;
+    PyObject *connection, *answer;
 
-    if (names == NULL && n >= self->least && n <= self->most)
-        connection = PyObject_GetAttr(object, name_of_connection);
-    if (connection == NULL || (PyObject *)Py_TYPE(connection) != connection_type) {
-        Py_XDECREF(connection);
-        PyErr_Clear();
+    if (names != NULL || n < self->least || n > self->most ||
+        (self->call == receive_into && n == 2 && args[1] != Py_None && !PyLong_Check(args[1])))
+        return call_method(self, object, args, n, names);
+    if ((connection = PyObject_GetAttr(object, name_of_connection)) == NULL)
+        return NULL;
+    if ((PyObject *)Py_TYPE(connection) != connection_type) {
+        Py_DECREF(connection);
         return call_method(self, object, args, n, names);
     }
     answer = self->call(connection, args, n);
