@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,3 +34,19 @@ def run_script(body: str, *args: str, limit: float = 60.0) -> str:
     report = f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.returncode == 0, report
     return done.stdout
+
+
+needs_preload = pytest.mark.skipif(
+    not sys.platform.startswith("linux") or shutil.which("cc") is None,
+    reason="needs a compiler, and LD_PRELOAD",
+)
+
+
+def preload(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let functions in C stand before those of libraries in later scripts; return their path."""
+    built = str(folder / "preloaded.so")
+    program = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", built, "-ldl"]
+    subprocess.run(program, input=source, text=True, check=True)
+    before = os.environ.get("LD_PRELOAD", "")  # a sanitizer's, which must come first
+    monkeypatch.setenv("LD_PRELOAD", f"{before}:{built}".strip(":"))
+    return built

@@ -5,17 +5,12 @@ Every test of behaviour runs on the stdlib, too, which verifies them each time.
 
 from __future__ import annotations
 
-import os
-import shutil
 import ssl
-import subprocess
-import sys
 import threading
 
-import pytest
 from links import memory_pair, new_context, server_context, shake_memory
 from pki import HOST, Authority, Leaf
-from scripts import run_script
+from scripts import needs_preload, preload, run_script
 
 import sslbind
 from sslbind._ffi import lib
@@ -150,17 +145,10 @@ time(time_t *out)
 """
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux") or shutil.which("cc") is None,
-    reason="needs a compiler, and LD_PRELOAD",
-)
+@needs_preload
 def test_dates_go_on(pki, tmp_path, monkeypatch):
     """A chain that was verified expires like any other, and is good again when time is."""
-    (tmp_path / "clock.c").write_text(CLOCK)
-    clock = str(tmp_path / "clock.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", clock, tmp_path / "clock.c"], check=True)
-    before = os.environ.get("LD_PRELOAD", "")
-    monkeypatch.setenv("LD_PRELOAD", f"{before}:{clock}".strip(":"))
+    clock = preload(CLOCK, tmp_path, monkeypatch)
     told = run_script(
         """
         import ctypes, sys

@@ -6,10 +6,7 @@ The classes of native.c and those of _portable.py have to answer alike.
 from __future__ import annotations
 
 import gc
-import os
 import random
-import shutil
-import subprocess
 import sys
 import threading
 
@@ -17,7 +14,7 @@ import pytest
 from links import Peer, memory_pair, shake_memory, shaken_pair
 from links import client_context as new_client
 from links import server_context as new_server
-from scripts import run_script
+from scripts import needs_preload, preload, run_script
 
 import sslbind
 from sslbind._conn import _SSLSocket
@@ -258,17 +255,10 @@ for said in (b"x" * 50, b"x" * 5000) * 3:
 """
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux") or shutil.which("cc") is None,
-    reason="needs a compiler, and LD_PRELOAD",
-)
+@needs_preload
 def test_no_overtaking(pki, tmp_path, monkeypatch):
     """A write that is held up before it has the lock comes behind what a reader has to answer."""
-    (tmp_path / "slow.c").write_text(SLOW_LOCK)
-    slow = str(tmp_path / "slow.so")
-    source = str(tmp_path / "slow.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", slow, source, "-ldl"], check=True)
-    monkeypatch.setenv("LD_PRELOAD", f"{os.environ.get('LD_PRELOAD', '')}:{slow}".strip(":"))
+    slow = preload(SLOW_LOCK, tmp_path, monkeypatch)
     assert run_script(OVERTAKING, slow, pki.server.both, pki.ca) == "True\n" * 6
 
 
