@@ -116,12 +116,18 @@ def resident():
 """
 
 
+def measure(pki, body: str, count: int = 0) -> None:
+    """Run a script in a process of its own, which fails if too much has been left behind."""
+    arguments = pki.ca, pki.server.both, str(count)
+    run_script(CONNECTIONS + body, *arguments, limit=120 + count / 20)
+
+
 @needs_proc
 def test_connections_leak_nothing(pki):
     """Many connections, whole and aborted, and the process is as large as before."""
-    run_script(
-        CONNECTIONS
-        + """
+    measure(
+        pki,
+        """
 WARM = 2000 if PYPY else 200  # PyPy's compiler needs memory, and many rounds, before it is done
 for n in range(WARM):
     connect(n)
@@ -142,19 +148,16 @@ if PYPY:
 print(grown)
 assert grown < allowed, (grown, allowed)
 """,
-        pki.ca,
-        pki.server.both,
-        str(COUNT),
-        limit=120 + COUNT / 20,
+        COUNT,
     )
 
 
 @needs_proc
 def test_contexts_leak_nothing(pki):
     """Contexts with trust anchors, certificates and hooks go away as well."""
-    run_script(
-        CONNECTIONS
-        + """
+    measure(
+        pki,
+        """
 def make(n):
     context = sslbind.create_default_context(sslbind.Purpose.CLIENT_AUTH, cafile=Files.ca)
     context.load_cert_chain(Files.both)
@@ -179,19 +182,15 @@ grown = settled(resident) - memory
 print(grown)
 assert grown < (12_000_000 if PYPY else 4_000_000), grown
 """,
-        pki.ca,
-        pki.server.both,
-        "0",
-        limit=120,
     )
 
 
 @needs_proc
 def test_refused_writes_leak_nothing(pki):
     """What the interpreter's buffer does not take leaves nothing behind, not even its error."""
-    run_script(
-        CONNECTIONS
-        + """
+    measure(
+        pki,
+        """
 import ssl
 from links import memory_pair, shake_memory
 
@@ -214,19 +213,15 @@ grown = settled(resident) - memory
 print(grown)
 assert grown < (24_000_000 if PYPY else 3_000_000), grown
 """,
-        pki.ca,
-        pki.server.both,
-        "0",
-        limit=120,
     )
 
 
 @needs_proc
 def test_bios_and_objects_leak_nothing(pki):
     """Memory BIOs, with data left in them, and objects go away."""
-    run_script(
-        CONNECTIONS
-        + """
+    measure(
+        pki,
+        """
 def make(n):
     bio = sslbind.MemoryBIO()
     bio.write(b"x" * 20000)
@@ -249,10 +244,6 @@ grown = settled(resident) - memory
 print(grown)
 assert grown < (24_000_000 if PYPY else 3_000_000), grown
 """,
-        pki.ca,
-        pki.server.both,
-        "0",
-        limit=120,
     )
 
 

@@ -95,8 +95,9 @@ sb_forget_chains(void)
 
 /* ---------------------------------------------------------------- the step */
 
-/* What the verification depends on. Certificates in DER tell where they end, so that no two chains
- * give the same bytes. Returns their length, 0 if there are none or too many; NULL: that only. */
+/* Put down what the verification depends on, and return its length: with bytes NULL only the
+ * latter. 0: nothing to verify, too much, or no DER. That tells where each certificate ends, so no
+ * two chains give the same bytes. */
 static size_t
 put_all(STACK_OF(X509) *chain, unsigned long flags, unsigned char *bytes)
 {

@@ -32,14 +32,13 @@ static PyObject *name_of_connection;
 static PyObject *
 receive_into(PyObject *connection, PyObject *const *args, Py_ssize_t n)
 {
-    PyObject *size = n == 2 && args[1] != Py_None ? args[1] : PyLong_FromLong(0);
-    PyObject *reordered[2] = {size, args[0]}, *count;
+    PyObject *size = PyLong_FromLong(0), *reordered[2] = {size, args[0]}, *count;
 
+    (void)n;
     if (size == NULL)
         return NULL;
     count = sb_native_read(connection, reordered, 2);
-    if (n == 1 || args[1] == Py_None)
-        Py_DECREF(size);
+    Py_DECREF(size);
     return count;
 }
 
@@ -126,8 +125,7 @@ take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n
 {
     PyObject *connection, *answer;
 
-    if (names != NULL || n < self->least || n > self->most ||
-        (self->call == receive_into && n == 2 && args[1] != Py_None && !PyLong_Check(args[1])))
+    if (names != NULL || n < self->least || n > self->most)
         return call_method(self, object, args, n, names);
     if ((connection = PyObject_GetAttr(object, name_of_connection)) == NULL)
         return NULL;
@@ -151,7 +149,7 @@ take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n
     EACH(SSLSocket, read, sb_native_read, 1, 2, 1)                                                 \
     EACH(SSLSocket, write, put, 1, 1, 0)                                                           \
     EACH(SSLSocket, recv, sb_native_read, 1, 1, 1)                                                 \
-    EACH(SSLSocket, recv_into, receive_into, 1, 2, 1)                                              \
+    EACH(SSLSocket, recv_into, receive_into, 1, 1, 1)                                              \
     EACH(SSLSocket, send, put, 1, 1, 0)                                                            \
     EACH(SSLSocket, sendall, send_all, 1, 1, 0)
 
