@@ -2,6 +2,8 @@
 
 A batch of one side is followed at once by a batch of the next, and the order turns round every
 time, so that what else the machine does falls on all alike. A ratio belongs to one such round.
+After a few rounds new processes take over, since where memory came to lie is one process's luck,
+and a matter of some per cent.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ SIDES = ("ssl", "sslbind", "pyopenssl", BARE)
 class Effort:
     """How much time a row gets."""
 
+    #: How often a side's process is started.
+    processes: int
+    #: Batches of each.
     rounds: int
     batch_seconds: float
     #: Seconds that a side works before it counts; a JIT wants more of it.
@@ -39,8 +44,8 @@ class Effort:
     def of(cls, quick: bool, has_jit: bool) -> Effort:
         """Return the effort of a run."""
         if quick:
-            return cls(3, 0.002, 0.02)
-        return cls(15, 0.03, 1.5 if has_jit else 0.1)
+            return cls(1, 3, 0.002, 0.02)
+        return cls(5, 4, 0.03, 1.5 if has_jit else 0.1)
 
 
 @dataclass
@@ -128,21 +133,27 @@ def measure_row(
 ) -> Result:
     """Return what the sides that have the row need for it."""
     result = Result(row.key)
-    with contextlib.ExitStack() as stack:
-        workers = []
-        for side in sides:
-            worker = Worker(side, row, scene, python)
-            stack.callback(worker.close)
-            if worker.supported:
-                workers.append(worker)
-        counts = {worker.side: warm_up(worker, row, effort) for worker in workers}
-        # Rows with batches of their own are slow, or keep what they make.
-        for _ in range(effort.rounds if row.batch is None else min(effort.rounds, 5)):
-            for worker in workers:
-                cost, units = worker.batch(counts[worker.side])
-                result.costs.setdefault(worker.side, []).append(float(f"{cost / units:.4g}"))
-            workers.reverse()
+    for _ in range(effort.processes):
+        with contextlib.ExitStack() as stack:
+            workers = []
+            for side in sides:
+                worker = Worker(side, row, scene, python)
+                stack.callback(worker.close)
+                if worker.supported:
+                    workers.append(worker)
+            take_turns(workers, row, effort, result)
     return result
+
+
+def take_turns(workers: list[Worker], row: Row, effort: Effort, result: Result) -> None:
+    """Add to `result` what the workers need for `row`, batch by batch."""
+    counts = {worker.side: warm_up(worker, row, effort) for worker in workers}
+    # Rows with batches of their own are slow, or keep what they make.
+    for _ in range(effort.rounds if row.batch is None else 1):
+        for worker in workers:
+            cost, units = worker.batch(counts[worker.side])
+            result.costs.setdefault(worker.side, []).append(float(f"{cost / units:.4g}"))
+        workers.reverse()
 
 
 def describe(python: str) -> dict[str, Any]:

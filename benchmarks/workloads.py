@@ -509,7 +509,7 @@ ROWS = (
         target=1 / 1.5,
         pypy_target=1 / 1.5,
         clock=lambda: imported[0],
-        batch=1,
+        batch=5,
     ),
     Row(
         "default_context_memory",
