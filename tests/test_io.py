@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import hashlib
 import random
 import select
 import socket
 import ssl
+import sys
 import time
+from unittest.mock import Mock
 
 import pytest
 from links import DEADLINE, Peer, Wire, readable, shaken_pair
@@ -686,6 +689,66 @@ def test_makefile(mod, link, version, family):
         both.write(b"reply")
         both.flush()
         assert receive(made.theirs, 5) == b"reply"
+
+
+def test_makefile_for_reading(mod, link):
+    """Files to read from, buffered, unbuffered and of text, share the socket."""
+    made = link(mod)
+    made.theirs.sendall(b"one\ntwo\nthree\nfour")
+    with made.ours.makefile("rb", buffering=0) as raw:
+        assert isinstance(raw, socket.SocketIO)
+        target = bytearray(4)
+        assert raw.readinto(target) == 4
+        assert target == b"one\n"
+        assert raw.read(4) == b"two\n"
+    with made.ours.makefile("rb", 6) as file:
+        assert file.readline() == b"three\n"
+    made.theirs.setblocking(False)
+    with pytest.raises(mod.SSLWantReadError):
+        made.theirs.unwrap()  # which has sent close_notify
+    with made.ours.makefile("r", encoding="ascii") as text:
+        assert text.read() == "four"
+        assert text.buffer.raw.readinto(bytearray(1)) == 0
+
+
+def test_makefile_refuses(mod, link, monkeypatch):
+    """What a file to read from says when it may not, or there is nothing yet."""
+    made = link(mod)
+    said = []
+
+    def attempt(file):
+        try:
+            said.append(file.readinto(bytearray(1)))
+        except (OSError, ValueError) as exc:
+            said.append((type(exc).__name__, str(exc)))
+
+    raw = made.ours.makefile("rb", buffering=0)
+    made.ours.setblocking(False)
+    attempt(raw)
+    made.ours.settimeout(0.001)
+    attempt(raw)
+    attempt(raw)
+    raw.close()
+    attempt(raw)
+    attempt(made.ours.makefile("wb", buffering=0))
+    with monkeypatch.context() as patch:  # whatever a subclass makes of it
+        for error in (errno.EAGAIN, errno.EBADF):
+            patch.setattr(made.ours, "recv_into", Mock(side_effect=OSError(error, "no")))
+            attempt(made.ours.makefile("rb", buffering=0))
+    assert [one if one is None else one[0] for one in said] == [
+        "SSLWantReadError",
+        "TimeoutError" if sys.version_info >= (3, 10) else "timeout",
+        "OSError",
+        "ValueError",
+        "UnsupportedOperation",
+        None,
+        "OSError",
+    ]
+    assert [one[1].strip(".") for one in said[2:5]] == [
+        "cannot read from timed out object",
+        "I/O operation on closed file",
+        "File or stream is not readable",
+    ]
 
 
 def test_sendfile(mod, link, version, tmp_path):
