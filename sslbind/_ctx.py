@@ -131,8 +131,20 @@ class _InitialCiphers:
 
     def __init__(self, rules: str | None) -> None:
         self.rules = ffi.NULL if rules is None else rules.encode()
-        self.spelled_out = self.rules
         self.pending = rules is not None
+        self._use(self.rules)
+
+    def _use(self, ciphers: Any) -> None:
+        self.spelled_out = ciphers
+        # What `examine` says of the protocols that need no warning.
+        self.known = {n: (n, ciphers) for n in (PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER)}
+
+    def examine(self, protocol: Any) -> tuple[int, Any]:
+        """Return a protocol's number and the list for it; warn of a deprecated one."""
+        number = _c_int(protocol)
+        if number in _DEPRECATED_PROTOCOLS:
+            _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 4)
+        return number, self.spelled_out if number in _FLEXIBLE else self.rules
 
     def learn(self, context: _SSLContext) -> None:
         """Take the names from a context that was made by the rules."""
@@ -143,7 +155,7 @@ class _InitialCiphers:
             if cipher["protocol"] != "TLSv1.3"  # these are apart, and not touched by the list
         ]
         level = [self.rules.split(b":")[0]] if self.rules.startswith(b"@SECLEVEL=") else []
-        self.spelled_out = b":".join([*level, *(name.encode() for name in names)])
+        self._use(b":".join([*level, *(name.encode() for name in names)]))
 
 
 def _explain(number: int, ciphers: Any) -> Any:
@@ -159,6 +171,7 @@ def _explain(number: int, ciphers: Any) -> Any:
 
 _ciphers = _InitialCiphers(_constants.CIPHERS)
 _keep = _ffi.keeper(lib.sb_ctx_free, 10_000)  # what an SSL_CTX costs, roughly
+_new = object.__new__
 
 
 class _SSLContext:
@@ -178,14 +191,11 @@ class _SSLContext:
     _c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
-        number = _c_int(protocol)
-        if number in _DEPRECATED_PROTOCOLS:
-            _deprecated(f"ssl.{_DEPRECATED_PROTOCOLS[number]}", 3)
-        ciphers = _ciphers.spelled_out if number in _FLEXIBLE else _ciphers.rules
+        known = _ciphers.known.get(protocol) if isinstance(protocol, int) else None
+        number, ciphers = known or _ciphers.examine(protocol)
         pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, ffi.NULL)
-        if not pointer:
-            pointer = _explain(number, ciphers)
-        self = super().__new__(cls)
+        pointer = pointer or _explain(number, ciphers)
+        self = _new(cls)
         self._c_ctx, self._keeper = _keep(pointer)
         self._protocol = number
         if number == PROTOCOL_TLS_CLIENT:
