@@ -30,7 +30,8 @@ static X509_STORE_CTX_verify_cb no_callback;
 static atomic_flag known_in_use = ATOMIC_FLAG_INIT; /* who finds it set goes on without */
 static atomic_uint generation;
 static unsigned char known[N_KNOWN][DIGEST_LEN];
-static unsigned long n_spared;
+static atomic_uint era; /* part of what is digested: with the next one nothing is known */
+static atomic_ulong n_spared;
 
 /* ---------------------------------------------------------------- what is known */
 
@@ -65,7 +66,6 @@ is_known(const unsigned char digest[DIGEST_LEN])
     if (!enter())
         return 0;
     found = memcmp(place(digest), digest, DIGEST_LEN) == 0;
-    n_spared += (unsigned)found;
     leave();
     return found;
 }
@@ -82,15 +82,8 @@ remember(const unsigned char digest[DIGEST_LEN])
 unsigned long
 sb_forget_chains(void)
 {
-    unsigned long n;
-
-    while (!enter())
-        ;
-    memset(known, 0, sizeof known);
-    n = n_spared;
-    n_spared = 0;
-    leave();
-    return n;
+    atomic_fetch_add(&era, 1);
+    return atomic_exchange(&n_spared, 0);
 }
 
 /* ---------------------------------------------------------------- the step */
@@ -101,15 +94,16 @@ sb_forget_chains(void)
 static size_t
 put_all(STACK_OF(X509) *chain, unsigned long flags, unsigned char *bytes)
 {
-    int fips = EVP_default_properties_is_fips_enabled(NULL), i, len, n = sk_X509_num(chain);
-    size_t total = sizeof flags + sizeof fips;
+    const unsigned long head[] = {flags, (unsigned)EVP_default_properties_is_fips_enabled(NULL),
+                                  atomic_load(&era)};
+    int i, len, n = sk_X509_num(chain);
+    size_t total = sizeof head;
 
     if (n < 2)
         return 0;
     if (bytes != NULL) {
-        memcpy(bytes, &flags, sizeof flags);
-        memcpy(bytes + sizeof flags, &fips, sizeof fips);
-        bytes += total;
+        memcpy(bytes, head, sizeof head);
+        bytes += sizeof head;
     }
     for (i = 0; i < n; i++) {
         if ((len = i2d_X509(sk_X509_value(chain, i), bytes != NULL ? &bytes : NULL)) <= 0)
@@ -158,8 +152,10 @@ on_verify(X509_STORE_CTX *verifying)
         X509_STORE_CTX_get_verify_cb(verifying) != no_callback ||
         X509_STORE_CTX_get_error(verifying) != X509_V_OK || !digest_of(chain, flags, digest))
         return verify_signatures(verifying);
-    if (are_valid_now(chain) && is_known(digest))
+    if (is_known(digest) && are_valid_now(chain)) {
+        atomic_fetch_add(&n_spared, 1);
         return 1;
+    }
     verified = verify_signatures(verifying);
     if (verified == 1 && X509_STORE_CTX_get_error(verifying) == X509_V_OK)
         remember(digest);
