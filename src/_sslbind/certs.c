@@ -96,7 +96,7 @@ sb_cert_subject(sb_cert *cert, sb_block *out, sb_error *err)
     int ok;
 
     sb_block_init(out);
-    ERR_clear_error();
+    sb_clear_queue();
     ok = memory != NULL &&
          X509_NAME_print_ex(memory, X509_get_subject_name((X509 *)cert), 0, flags) >= 0;
     if (ok)
@@ -123,7 +123,7 @@ sb_cert_from_file(const char *file, sb_error *err)
     BIO *in;
     X509 *cert = NULL;
 
-    ERR_clear_error();
+    sb_clear_queue();
     if ((in = BIO_new_file(file, "r")) == NULL) {
         SB_FAIL(err, SB_BAD_ARG, "Can't open file");
         return NULL;

@@ -451,7 +451,7 @@ sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err)
                  : SSL_get0_signature_name(conn->ssl, out);
     if (!found)
         *out = NULL;
-    ERR_clear_error();
+    sb_clear_queue();
     sb_conn_leave(conn);
     return SB_OK;
 }
@@ -536,7 +536,7 @@ sb_conn_set_ctx(sb_conn *conn, sb_ctx *ctx, sb_error *err)
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
     sb_ctx_finish_trust(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     sb_ctx_read_lock(ctx);
     if (SSL_set_SSL_CTX(conn->ssl, ctx->ssl_ctx) == NULL)
         status = SB_FAIL_QUEUE(err);
@@ -561,7 +561,7 @@ sb_conn_request_client_cert(sb_conn *conn, sb_error *err)
 
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
-    ERR_clear_error();
+    sb_clear_queue();
     if (SSL_verify_client_post_handshake(conn->ssl) != 1)
         status = SB_FAIL_QUEUE(err);
     sb_conn_leave(conn);

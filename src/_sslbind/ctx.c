@@ -133,7 +133,7 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
 
     if (err == NULL)
         err = &ignored;
-    ERR_clear_error();
+    sb_clear_queue();
     if (version < 0) {
         SB_FAIL(err, SB_BAD_ARG, "invalid or unsupported protocol version");
         return NULL;
@@ -191,7 +191,7 @@ static SSL_CTX *
 lock(sb_ctx *ctx)
 {
     sb_ctx_write_lock(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     return ctx->ssl_ctx;
 }
 

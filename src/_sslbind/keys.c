@@ -37,7 +37,7 @@ install(sb_ctx *ctx, SSL_CTX *apart, sb_error *err)
     int status = SB_OK;
 
     sb_ctx_write_lock(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     if (!SSL_CTX_get0_chain_certs(apart, &chain) ||
         SSL_CTX_use_cert_and_key(ctx->ssl_ctx, SSL_CTX_get0_certificate(apart),
                                  SSL_CTX_get0_privatekey(apart), chain, 1) != 1)
@@ -53,7 +53,7 @@ sb_ctx_load_cert_chain(sb_ctx *ctx, const char *cert_file, const char *key_file,
     SSL_CTX *apart;
     int status;
 
-    ERR_clear_error();
+    sb_clear_queue();
     if ((apart = SSL_CTX_new(TLS_method())) == NULL)
         return SB_FAIL_QUEUE(err);
     SSL_CTX_set_security_level(apart, SSL_CTX_get_security_level(ctx->ssl_ctx));
@@ -97,7 +97,7 @@ sb_ctx_load_dh_params(sb_ctx *ctx, const char *pem, size_t len, sb_error *err)
     EVP_PKEY *key;
     int status = SB_OK;
 
-    ERR_clear_error();
+    sb_clear_queue();
     if ((key = read_dh(pem, len)) == NULL)
         return SB_FAIL_QUEUE(err);
     sb_ctx_write_lock(ctx);
@@ -118,7 +118,7 @@ sb_ctx_set_ecdh_curve(sb_ctx *ctx, const char *name, sb_error *err)
     if (nid == NID_undef)
         return SB_FAIL(err, SB_BAD_ARG, "unknown elliptic curve name");
     sb_ctx_write_lock(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     if (!SSL_CTX_set1_groups(ctx->ssl_ctx, &nid, 1))
         status = SB_FAIL_QUEUE(err);
     pthread_rwlock_unlock(&ctx->lock);

@@ -61,7 +61,7 @@ sb_rand_add(const char *buf, int len, double entropy)
 int
 sb_rand_bytes(char *buf, int len, sb_error *err)
 {
-    ERR_clear_error();
+    sb_clear_queue();
     if (RAND_bytes((unsigned char *)buf, len) != 1)
         return SB_FAIL_QUEUE(err);
     return SB_OK;
@@ -94,7 +94,7 @@ sb_object_by_text(const char *text, int any, sb_block *out, int *nid, sb_error *
     ASN1_OBJECT *object;
 
     sb_block_init(out);
-    ERR_clear_error();
+    sb_clear_queue();
     if ((object = OBJ_txt2obj(text, any ? 0 : 1)) == NULL)
         return SB_FAIL(err, SB_BAD_ARG, "unknown object");
     *nid = OBJ_obj2nid(object);
@@ -109,7 +109,7 @@ sb_object_by_nid(int nid, sb_block *out, sb_error *err)
     const ASN1_OBJECT *object;
 
     sb_block_init(out);
-    ERR_clear_error();
+    sb_clear_queue();
     if ((object = OBJ_nid2obj(nid)) == NULL)
         return SB_FAIL(err, SB_BAD_ARG, "unknown NID");
     add_object(object, out);
@@ -124,7 +124,7 @@ sb_builtin_sigalgs(sb_block *out, sb_error *err)
     const char *name, *end;
 
     sb_block_init(out);
-    ERR_clear_error();
+    sb_clear_queue();
     if ((list = SSL_get1_builtin_sigalgs(NULL)) == NULL)
         return SB_FAIL_QUEUE(err);
     for (name = list; *name != '\0'; name = *end == ':' ? end + 1 : end) {

@@ -13,7 +13,7 @@ sb_conn_session(sb_conn *conn)
      * connection ends without close_notify and its session is marked as not resumable. */
     if ((session = SSL_get0_session(conn->ssl)) != NULL)
         copy = SSL_SESSION_dup(session);
-    ERR_clear_error();
+    sb_clear_queue();
     sb_conn_leave(conn);
     return (sb_session *)copy;
 }
@@ -26,7 +26,7 @@ sb_conn_set_session(sb_conn *conn, sb_session *session, sb_error *err)
 
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
-    ERR_clear_error();
+    sb_clear_queue();
     /* A copy: a failed handshake makes OpenSSL mark the session as not resumable. */
     if ((copy = SSL_SESSION_dup((SSL_SESSION *)session)) == NULL ||
         !SSL_set_session(conn->ssl, copy))

@@ -120,7 +120,7 @@ load_file(sb_ctx *ctx, const char *file, int defaults)
 {
     sb_anchors *anchors = sb_anchors_of_file(file);
 
-    ERR_clear_error();
+    sb_clear_queue();
     errno = 0;
     if (anchors != NULL)
         return trust(ctx, anchors);
@@ -134,7 +134,7 @@ sb_ctx_load_verify(sb_ctx *ctx, const char *file, const char *dir, sb_error *err
     int ok, status = SB_OK;
 
     sb_ctx_write_lock(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     errno = 0;
     ok = (file == NULL || load_file(ctx, file, 0)) &&
          (dir == NULL || SSL_CTX_load_verify_dir(ctx->ssl_ctx, dir));
@@ -162,7 +162,7 @@ open_default_store(sb_ctx *ctx)
     if (uri != NULL)
         (void)SSL_CTX_load_verify_store(ctx->ssl_ctx, uri);
     free(uri);
-    ERR_clear_error();
+    sb_clear_queue();
 }
 
 void
@@ -199,12 +199,12 @@ sb_ctx_load_default_verify(sb_ctx *ctx, sb_error *err)
     int status = SB_OK;
 
     sb_ctx_write_lock(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     if (!load_file(ctx, default_file(), 1) || !SSL_CTX_set_default_verify_dir(ctx->ssl_ctx) ||
         !add_default_store(ctx))
         status = SB_FAIL_QUEUE(err);
     pthread_rwlock_unlock(&ctx->lock);
-    ERR_clear_error(); /* missing default files are no failure, yet leave their errors */
+    sb_clear_queue(); /* missing default files are no failure, yet leave their errors */
     return status;
 }
 
@@ -237,9 +237,9 @@ sb_ctx_add_certs(sb_ctx *ctx, const char *data, size_t len, int pem, sb_error *e
     if (len > INT32_MAX)
         return SB_FAIL(err, SB_BAD_ARG, "Certificate data is too long.");
     sb_ctx_write_lock(ctx);
-    ERR_clear_error();
+    sb_clear_queue();
     status = add_certs(ctx, data, len, pem, err);
-    ERR_clear_error();
+    sb_clear_queue();
     pthread_rwlock_unlock(&ctx->lock);
     return status;
 }
@@ -270,7 +270,7 @@ sb_ctx_trust_stats(sb_ctx *ctx, int out[3])
     }
     X509_STORE_unlock(store);
     pthread_rwlock_unlock(&ctx->lock);
-    ERR_clear_error();
+    sb_clear_queue();
 }
 
 int
@@ -295,6 +295,6 @@ sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err)
     X509_STORE_unlock(store);
     pthread_rwlock_unlock(&ctx->lock);
     sk_X509_free(list);
-    ERR_clear_error();
+    sb_clear_queue();
     return status;
 }
