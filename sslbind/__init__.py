@@ -96,7 +96,6 @@ from ._ssl import (
     _SSLContext,
     get_sigalgs,
 )
-from ._version import __version__ as __version__
 
 __all__ = [
     "AF_INET",
@@ -167,6 +166,7 @@ if TYPE_CHECKING:
     from ._install import InstallWarning as InstallWarning
     from ._install import install as install
     from ._install import uninstall as uninstall
+    from ._version import __version__ as __version__
 
 # Few programs use these; they are imported when one does (PEP 562).
 _LATER = {
@@ -174,6 +174,7 @@ _LATER = {
     "_TLSAlertType": f"{__name__}._enums",
     "_TLSContentType": f"{__name__}._enums",
     "_TLSMessageType": f"{__name__}._enums",
+    "__version__": f"{__name__}._version",
     "closing": "contextlib",
     "install": f"{__name__}._install",
     "uninstall": f"{__name__}._install",

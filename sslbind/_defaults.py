@@ -22,6 +22,7 @@ from ._enums import (
     VERIFY_X509_STRICT,
     Purpose,
 )
+from ._host import host_paths
 
 if sys.platform == "win32":
     # These read Windows' stores, not OpenSSL's; the interpreter's own do it well.
@@ -187,12 +188,16 @@ def _https_verify_certificates(enable: bool = True) -> None:
     )
 
 
-class DefaultVerifyPaths(
-    namedtuple(
-        "DefaultVerifyPaths",
+if TYPE_CHECKING or host_paths is None:
+    _PathsBase = namedtuple(
+        "_PathsBase",
         "cafile capath openssl_cafile_env openssl_cafile openssl_capath_env openssl_capath",
     )
-):
+else:
+    _PathsBase = host_paths
+
+
+class DefaultVerifyPaths(_PathsBase):
     """Where trusted certificates are looked for; None for a place that does not exist.
 
     See: X509_get_default_cert_file(3); `get_default_verify_paths` returns one.

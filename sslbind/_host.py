@@ -1,4 +1,4 @@
-"""The interpreter's own `ssl`, as far as sslbind has to know it: two classes and nothing else.
+"""The interpreter's own `ssl`, as far as sslbind has to know it: a few classes and nothing else.
 
 Libraries test ``isinstance(sock, ssl.SSLSocket)`` and ``isinstance(ctx, ssl.SSLContext)`` against
 the stdlib's classes, often captured when they were imported. So our socket derives from the
@@ -16,7 +16,7 @@ import socket
 import sys
 from types import ModuleType
 
-__all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context"]
+__all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context", "host_paths"]
 
 
 def _stdlib() -> ModuleType | None:
@@ -49,6 +49,7 @@ def _plain_class() -> type[socket.socket]:
 
 host_context: type[Any] | None = _own_class("SSLContext")
 host_asn1: type[Any] | None = _own_class("_ASN1Object")
+host_paths: type[Any] | None = _own_class("DefaultVerifyPaths")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
