@@ -21,6 +21,13 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
         "rows", nargs="*", metavar="WORD", help="only rows that have it in the name"
     )
     parser.add_argument("--quick", action="store_true", help="a rough look, in seconds")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=5,
+        metavar="N",
+        help="how many a side and row, one after another (default: %(default)s)",
+    )
     parser.add_argument("--list", action="store_true", help="print the rows and end")
     parser.add_argument("--python", default=sys.executable, help="the interpreter to measure")
     parser.add_argument("--sides", default=",".join(runner.SIDES), help="default: %(default)s")
@@ -30,6 +37,8 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     args.sides = args.sides.split(",")
     if not set(args.sides) <= set(runner.SIDES):
         parser.error(f"the sides are {', '.join(runner.SIDES)}")
+    if args.processes < 1:
+        parser.error("there must be a process")
     if args.readme and not args.out:
         parser.error("--readme shows the chart of --out")
     return args
@@ -62,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(f"{row.key:24}{row.name}" for row in rows))
         return 0
     facts = runner.describe(args.python)
-    effort = runner.Effort.of(args.quick, facts["jit"])
+    effort = runner.Effort.of(args.quick, facts["jit"], args.processes)
     command = shlex.join(["python", "-m", "benchmarks", *(arguments or sys.argv[1:])])
     results = []
     print(report.heading(facts))

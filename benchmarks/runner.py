@@ -41,11 +41,11 @@ class Effort:
     warm_up: float
 
     @classmethod
-    def of(cls, quick: bool, has_jit: bool) -> Effort:
+    def of(cls, quick: bool, has_jit: bool, processes: int = 5) -> Effort:
         """Return the effort of a run."""
         if quick:
             return cls(1, 3, 0.002, 0.02)
-        return cls(5, 4, 0.03, 1.5 if has_jit else 0.1)
+        return cls(processes, 4, 0.03, 1.5 if has_jit else 0.1)
 
 
 @dataclass

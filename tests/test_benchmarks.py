@@ -114,6 +114,39 @@ def test_what_comes_before_a_run_is_not_measured():
 
 
 @pytest.mark.parametrize(
+    ("key", "batches"),
+    [("send_64", [[7] * 4] * 6), ("idle_memory", [[40]] * 6)],
+)
+def test_processes_take_over_from_one_another(monkeypatch, key, batches):
+    """Three processes a side; one whose memory grows has a single batch after it is warm."""
+    workers = []
+
+    class FakeWorker:
+        supported = True
+
+        def __init__(self, side, row, stage, python):
+            self.side, self.batches, self.open = side, [], True
+            assert sum(worker.open for worker in workers) < 2
+            workers.append(self)
+
+        def batch(self, count):
+            self.batches.append(count)
+            return 1.0, 2
+
+        def close(self):
+            self.open = False
+
+    monkeypatch.setattr(runner, "Worker", FakeWorker)
+    monkeypatch.setattr(runner, "warm_up", lambda worker, row, effort: row.batch or 7)
+    effort = runner.Effort.of(quick=False, has_jit=False, processes=3)
+    row = workloads.BY_KEY[key]
+    measured = runner.measure_row(row, ("ssl", "sslbind"), None, "python", effort)
+    assert [worker.batches for worker in workers] == batches
+    assert not any(worker.open for worker in workers)
+    assert measured.costs == dict.fromkeys(("ssl", "sslbind"), [0.5] * sum(map(len, batches[:3])))
+
+
+@pytest.mark.parametrize(
     ("costs", "expected"),
     [
         ({"ssl": [2.0, 2.0, 2.0], "sslbind": [1.0, 1.0, 1.0]}, "yes"),
