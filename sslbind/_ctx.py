@@ -193,9 +193,9 @@ class _SSLContext:
     def __new__(cls, protocol: int, /) -> _SSLContext:
         known = _ciphers.known.get(protocol) if isinstance(protocol, int) else None
         number, ciphers = known or _ciphers.examine(protocol)
+        self = _new(cls)
         pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, ffi.NULL)
         pointer = pointer or _explain(number, ciphers)
-        self = _new(cls)
         self._c_ctx, self._keeper = _keep(pointer)
         self._protocol = number
         if number == PROTOCOL_TLS_CLIENT:
