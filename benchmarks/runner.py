@@ -133,7 +133,10 @@ def measure_row(
 ) -> Result:
     """Return what the sides that have the row need for it."""
     result = Result(row.key)
-    for _ in range(effort.processes):
+    processes, rounds = effort.processes, effort.rounds
+    if row.batch is not None:  # slow, or what is kept counts, and that shows in the long run only
+        processes, rounds = 1, max(3, effort.processes)
+    for _ in range(processes):
         with contextlib.ExitStack() as stack:
             workers = []
             for side in sides:
@@ -141,15 +144,16 @@ def measure_row(
                 stack.callback(worker.close)
                 if worker.supported:
                     workers.append(worker)
-            take_turns(workers, row, effort, result)
+            take_turns(workers, row, effort, rounds, result)
     return result
 
 
-def take_turns(workers: list[Worker], row: Row, effort: Effort, result: Result) -> None:
+def take_turns(
+    workers: list[Worker], row: Row, effort: Effort, rounds: int, result: Result
+) -> None:
     """Add to `result` what the workers need for `row`, batch by batch."""
     counts = {worker.side: warm_up(worker, row, effort) for worker in workers}
-    # Rows with batches of their own are slow, or keep what they make.
-    for _ in range(effort.rounds if row.batch is None else 1):
+    for _ in range(rounds):
         for worker in workers:
             cost, units = worker.batch(counts[worker.side])
             result.costs.setdefault(worker.side, []).append(float(f"{cost / units:.4g}"))
