@@ -26,7 +26,7 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
         type=int,
         default=5,
         metavar="N",
-        help="how many a side and row, one after another (default: %(default)s)",
+        help="how many a side and row, one after another; --quick: one (default: %(default)s)",
     )
     parser.add_argument("--list", action="store_true", help="print the rows and end")
     parser.add_argument("--python", default=sys.executable, help="the interpreter to measure")

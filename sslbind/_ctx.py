@@ -62,12 +62,11 @@ CIPHER_FIELDS: tuple[tuple[str, Callable[[str], Any]], ...] = (
 )
 
 _FLEXIBLE = (PROTOCOL_TLS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER)
+# What OpenSSL lacks is an error, and not deprecated.
 _DEPRECATED_PROTOCOLS = {
-    1: "PROTOCOL_SSLv3",
-    2: "PROTOCOL_TLS",
-    3: "PROTOCOL_TLSv1",
-    4: "PROTOCOL_TLSv1_1",
-    5: "PROTOCOL_TLSv1_2",
+    number: f"PROTOCOL_{name}"
+    for number, name in enumerate(("SSLv3", "TLS", "TLSv1", "TLSv1_1", "TLSv1_2"), 1)
+    if getattr(_constants, f"HAS_{name}", True)
 }
 _VERSIONS = {
     _constants.PROTO_SSLv3: "SSLv3",
@@ -191,21 +190,20 @@ class _SSLContext:
     _c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
-        known = _ciphers.known.get(protocol) if isinstance(protocol, int) else None
+        known = _ciphers.known.get(int(protocol)) if isinstance(protocol, int) else None
         number, ciphers = known or _ciphers.examine(protocol)
-        self = _new(cls)
         pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, ffi.NULL)
-        pointer = pointer or _explain(number, ciphers)
-        self._c_ctx, self._keeper = _keep(pointer)
+        kept = _keep(pointer or _explain(number, ciphers))
+        self = _new(cls)  # not before: else the `__del__` of a subclass would see half of it
+        self._c_ctx, self._keeper = kept
         self._protocol = number
         if number == PROTOCOL_TLS_CLIENT:
             self._c_check_hostname = True
         if _ciphers.pending and number in _FLEXIBLE:
             _ciphers.learn(self)
         if not MODERN_DEFAULTS:
-            lib.sb_ctx_set_options(
-                pointer, lib.sb_ctx_options(pointer) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
-            )
+            options = lib.sb_ctx_options(self._c_ctx) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
+            lib.sb_ctx_set_options(self._c_ctx, options)
         return self
 
     __reduce_ex__ = _ffi.refuse_copies

@@ -52,14 +52,17 @@ class _GiveupOnSSLSendfile(Exception):
     """The kernel cannot send this file over this connection; copy it instead."""
 
 
-class _File(socket.SocketIO):
+_SocketIO = socket.SocketIO
+
+
+class _File(_SocketIO):
     """What `SSLSocket.makefile` reads from."""
 
     _sock: SSLSocket | None
     _reading: bool
     _timeout_occurred: bool
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+    def readinto(self, b: WriteableBuffer) -> int | None:
         """Receive into a buffer; return the number of bytes, None if non-blocking without any.
 
         The inherited one calls four methods to find out that nothing forbids it, which is a tenth
@@ -67,9 +70,9 @@ class _File(socket.SocketIO):
         """
         sock = self._sock
         if sock is None or self._timeout_occurred or not self._reading:
-            return super().readinto(buffer)  # it says why not
+            return super().readinto(b)  # it says why not
         try:
-            return sock.recv_into(buffer)
+            return sock.recv_into(b)
         except socket.timeout:
             self._timeout_occurred = True
             raise
@@ -263,9 +266,7 @@ class SSLSocket(SocketBase):
 
     if not TYPE_CHECKING:  # who shall see the inherited one, with a type for each mode
 
-        def makefile(
-            self, mode="r", buffering=None, *, encoding=None, errors=None, newline=None
-        ) -> Any:
+        def makefile(self, mode="r", buffering=None, *, encoding=None, errors=None, newline=None):
             """Return a file that reads from the socket, writes to it, or both: "r", "w", "rw".
 
             Args: mode: with "b" it is of bytes, else of text; buffering, encoding, errors,
@@ -275,7 +276,7 @@ class SSLSocket(SocketBase):
             file = _plain.makefile(self, mode, buffering, **texts)
             buffer = getattr(file, "buffer", file)  # below a text
             raw = getattr(buffer, "raw", buffer)
-            if type(raw) is socket.SocketIO:
+            if type(raw) is _SocketIO:
                 raw.__class__ = _File
             return file
 

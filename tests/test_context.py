@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import ssl
 import sys
@@ -30,6 +31,51 @@ SETTINGS = (
     "sni_callback",
     "security_level",
 )
+
+
+class Odd(int):
+    """A number that passes for others, as far as a dict can tell."""
+
+    def __hash__(self):
+        return 17
+
+    def __eq__(self, other):
+        return True
+
+
+@pytest.mark.parametrize("number", (16, 17, 2, 99))
+def test_a_protocol_is_a_number(mod, number):
+    """What a number of somebody's own class says of its hash and equality plays no part."""
+    told = []
+    for protocol in (number, Odd(number)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            told.append(outcome(lambda: int(mod.SSLContext(protocol).protocol)))  # noqa: B023
+        told.append([str(warning.message) for warning in caught])
+    assert told[:2] == told[2:]
+
+
+def test_what_openssl_lacks_is_not_deprecated(mod):
+    """SSLv3, where it is no more, is an error without a warning before it."""
+    if mod.HAS_SSLv3:
+        pytest.skip("this OpenSSL has it")
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="invalid or unsupported"):
+        warnings.simplefilter("error")
+        mod.SSLContext(1)
+
+
+def test_a_refused_context_never_was(mod):
+    """No finaliser sees half of one."""
+    seen = []
+
+    class Watched(mod.SSLContext):
+        def __del__(self):
+            seen.append(self.protocol)
+
+    with pytest.raises(ValueError):
+        Watched(99)
+    gc.collect()
+    assert not seen
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -698,7 +698,7 @@ def test_makefile_for_reading(mod, link):
     with made.ours.makefile("rb", buffering=0) as raw:
         assert isinstance(raw, socket.SocketIO)
         target = bytearray(4)
-        assert raw.readinto(target) == 4
+        assert raw.readinto(b=target) == 4
         assert target == b"one\n"
         assert raw.read(4) == b"two\n"
     with made.ours.makefile("rb", 6) as file:
