@@ -190,6 +190,7 @@ class _SSLContext:
     _c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
+        # By its number: a class of somebody's own may have another idea of what is equal.
         known = _ciphers.known.get(int(protocol)) if isinstance(protocol, int) else None
         number, ciphers = known or _ciphers.examine(protocol)
         pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, ffi.NULL)

@@ -188,6 +188,7 @@ def _https_verify_certificates(enable: bool = True) -> None:
     )
 
 
+# The stdlib's, where there is one: to make a namedtuple is a good part of importing this module.
 if TYPE_CHECKING or host_paths is None:
     _PathsBase = namedtuple(
         "_PathsBase",
