@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .scene import Scene
+from .scene import Scene, place
 from .workloads import ROWS, Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +80,8 @@ class Worker:
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+        if not row.threaded:
+            place(self.process, measured=True)
         self.answer = self._listen()
 
     def _listen(self) -> str:

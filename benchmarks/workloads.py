@@ -70,6 +70,8 @@ class Row:
     stretch: int = 1
     #: sslbind may not need more than the C program.
     beat_c: bool = False
+    #: Several threads are its point, and want processors of their own.
+    threaded: bool = False
 
 
 def measure(row: Row, job: Job, count: int) -> tuple[float, float]:
@@ -556,12 +558,14 @@ ROWS = (
         "2 threads, 2 connections, per MiB: CPU",
         two_threads,
         clock=time.process_time,
+        threaded=True,
     ),
     Row(
         "two_threads_elapsed",
         "2 threads, 2 connections, per MiB: elapsed",
         two_threads,
         clock=time.monotonic,
+        threaded=True,
     ),
     Row(
         "busy_thread",
@@ -570,6 +574,7 @@ ROWS = (
         target=2,
         clock=time.monotonic,
         batch=1,
+        threaded=True,
     ),
 )
 BY_KEY = {row.key: row for row in ROWS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -146,6 +147,30 @@ def test_processes_take_over_from_one_another(monkeypatch, key, batches):
     assert measured.costs == dict.fromkeys(
         ("ssl", "sslbind"), [0.5] * (sum(map(len, batches)) // 2)
     )
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs sched_setaffinity(2) and two processors",
+)
+def test_what_is_measured_has_a_processor_of_its_own():
+    """And what it talks to the others, whatever their numbers are."""
+    *others, last = sorted(os.sched_getaffinity(0))
+    for measured, expected in ((True, {last}), (False, set(others))):
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+            scene.place(process, measured)
+            assert os.sched_getaffinity(process.pid) == expected
+
+
+@pytest.mark.parametrize(("key", "placed"), [("send_64", [True]), ("two_threads", [])])
+def test_rows_of_several_threads_have_all_processors(monkeypatch, key, placed):
+    """The others stay where they are put."""
+    seen = []
+    monkeypatch.setattr(runner, "place", lambda process, measured: seen.append(measured))
+    monkeypatch.setattr(runner.Worker, "_listen", lambda self: "unsupported")
+    worker = runner.Worker("ssl", workloads.BY_KEY[key], scene.Scene("", 0), sys.executable)
+    worker.close()
+    assert seen == placed
 
 
 @pytest.mark.parametrize(
