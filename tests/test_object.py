@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 
 import pytest
@@ -152,6 +153,20 @@ def test_every_split(pair, mod, version, size):
         assert complete + drain(right.obj, size) == b"firstsecond", split
         assert right.obj.pending() == 0
         split += 1
+
+
+def test_large_reads_however_full(pair, mod, version):
+    """A read gets its bytes whether the one before was full, all but empty, or had nothing."""
+    left, right = pair(mod, version)
+    numbers = random.Random(4)
+    for size in (262144, 262144, 262144, 10, 262144, 600000, 70000, 0, 1, 200000):
+        data = numbers.randbytes(size)
+        left.obj.write(data)
+        left.flush()
+        got = b"" if data else drain(right.obj, 262144)
+        while len(got) < size:
+            got += right.obj.read(262144)
+        assert got == data, size
 
 
 def test_rest_after_goodbye_stays_in_the_bio(pair, mod, version):

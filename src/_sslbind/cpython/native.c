@@ -33,7 +33,7 @@ extern PyObject *PyWeakref_GetObject(PyObject *reference);
 #endif
 
 enum {
-    DIRECT = 16384,       /* larger reads go by scratch: a copy is cheaper than fresh memory */
+    DIRECT = 16384,       /* larger reads may go by scratch: see read_many_bytes() */
     SCRATCH = 256 * 1024, /* what asyncio asks for, always */
     KEPT = 4,             /* buffers of that size */
     SMALL = 4096,         /* handed over as bytes, for a memoryview costs more than a copy */
@@ -66,6 +66,7 @@ typedef struct operations {
     sb_conn *conn;    /* its own */
     const environment *env;
     int draining;
+    int fills; /* its last large read has filled more than half of what it asked for */
 } operations;
 
 static char *scratch[KEPT];
@@ -840,7 +841,7 @@ read_bytes(operations *self, size_t size)
 }
 
 static PyObject *
-read_many_bytes(operations *self, size_t size)
+read_by_scratch(operations *self, size_t size)
 {
     char *memory = take_scratch();
     PyObject *data = NULL;
@@ -848,9 +849,22 @@ read_many_bytes(operations *self, size_t size)
 
     if (memory == NULL)
         return PyErr_NoMemory();
-    if ((count = read_to(self, memory, size < SCRATCH ? size : SCRATCH)) >= 0)
+    if ((count = read_to(self, memory, size)) >= 0)
         data = PyBytes_FromStringAndSize(memory, (Py_ssize_t)count);
     put_scratch(memory);
+    return data;
+}
+
+/* A program asks for more than there is, as a rule: to copy little is cheaper than to cut much off.
+ * A transfer that fills what it asks for will do so again, and a copy would be a tenth of its time.
+ */
+static PyObject *
+read_many_bytes(operations *self, size_t size)
+{
+    size_t cap = size < SCRATCH ? size : SCRATCH;
+    PyObject *data = self->fills ? read_bytes(self, cap) : read_by_scratch(self, cap);
+
+    self->fills = data != NULL && (size_t)PyBytes_Size(data) > cap / 2;
     return data;
 }
 
