@@ -84,8 +84,8 @@ def build(output: str, *sources: str) -> None:
 def place(process: subprocess.Popen[str], measured: bool) -> None:
     """Keep what is measured on one processor, and what it talks to on the others.
 
-    The scheduler's choice is luck that lasts as long as a process: two of the same program differed
-    by half. sched_setaffinity(2); where a system has no such call, or one processor, nothing happens.
+    The scheduler's choice is luck that lasts as long as a process: two of one program differed by
+    half. sched_setaffinity(2); where a system has no such call, or one processor, nothing happens.
     """
     if hasattr(os, "sched_setaffinity"):
         *others, last = sorted(os.sched_getaffinity(0))
