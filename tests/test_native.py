@@ -6,6 +6,7 @@ The classes of native.c and those of _portable.py have to answer alike.
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import threading
@@ -18,6 +19,7 @@ from scripts import needs_preload, preload, run_script
 
 import sslbind
 from sslbind._conn import _SSLSocket
+from sslbind._ffi import native
 
 host_ssl = pytest.importorskip("ssl", reason="needs foreign memory buffers")
 
@@ -128,10 +130,20 @@ def take(end, size: int) -> bytes:
     return bytes(got)
 
 
-def test_writing_threads(pki):
+@pytest.fixture
+def hurry():
+    """Threads ask for the GIL every 10 us."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(("size", "times"), [(300_000, 8), (1_500_000, 3)])
+def test_writing_threads(pki, size, times):
     """Threads that write at once over stdlib's buffers wait for one another."""
     left, right = over_stdlib_buffers(pki)
-    size, times = 300_000, 8
     failures = []
 
     def write(letter):
@@ -143,20 +155,54 @@ def test_writing_threads(pki):
 
     letters = (b"a", b"b", b"c")
     threads = [threading.Thread(target=write, args=(c,), daemon=True) for c in letters]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(LIMIT)
-    finally:
-        sys.setswitchinterval(interval)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
     assert not failures
     left.flush()
     got = take(right, size * times * len(letters))
     pieces = [got[i : i + size] for i in range(0, len(got), size)]
     assert sorted(pieces) == sorted(c * size for c in letters for _ in range(times))
+
+
+@pytest.mark.usefixtures("hurry")
+def test_others_run_during_a_large_write(pki):
+    """They see the buffer fill, and what one of them writes comes behind, whole."""
+    left, right = over_stdlib_buffers(pki)
+    size, seen, behind = 1 << 23, [], []
+
+    def look():
+        while len(seen) < 3 or seen[-1] < size:
+            seen.append(left.outgoing.pending)
+            if 0 < seen[-1] < size and not behind:
+                behind.append(left.obj.write(b"behind"))
+
+    with Peer(look):
+        assert left.obj.write(bytes(size)) == size
+    assert behind == [6]
+    left.flush()
+    assert take(right, size + 6) == bytes(size) + b"behind"
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.skipif(native is None, reason="native.c alone passes C its stack for a write")
+def test_fork_during_a_large_write(pki):
+    """A child that goes on with the write which it was born in has nobody's memory in use."""
+    left, _ = over_stdlib_buffers(pki)
+    size, statuses = 1 << 23, []
+
+    def fork():
+        while not statuses and (waiting := left.outgoing.pending) < size:
+            if waiting:
+                child = os.fork()
+                if child == 0:
+                    os._exit(left.obj.write(bytes(size)) != size)
+                statuses.append(os.waitpid(child, 0)[1])
+
+    with Peer(fork):
+        left.obj.write(bytes(size))
+    assert statuses == [0]
 
 
 SIZES = (1, 4096, 4097, 16384, 16385, 65537, 300_000, 1 << 20, (1 << 20) + 1, 3_000_000)

@@ -145,6 +145,7 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *er
     conn->ctx = conn->first_ctx = ctx;
     conn->is_server = server_side;
     conn->fd = fd;
+    conn->batch = SB_BATCH;
     if ((conn->ssl = make_ssl(conn, host)) == NULL) {
         SB_FAIL_QUEUE(err);
         sb_conn_free(conn);

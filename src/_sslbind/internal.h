@@ -35,6 +35,7 @@ typedef struct sb_anchors sb_anchors;
 typedef struct sb_sink sb_sink;
 struct sb_sink {
     int (*take)(sb_sink *sink, const char *record, size_t len); /* returns 0: it cannot */
+    void (*pause)(sb_sink *sink); /* amidst a large write: others may run */
 };
 
 struct sb_ctx {
@@ -68,6 +69,12 @@ struct sb_bio {
     size_t start; /* the bytes wait in buf[start .. end) */
     size_t end;
     size_t cap;
+};
+
+/* Bytes that a write encrypts before they are moved on. */
+enum {
+    SB_BATCH = 64 * 1024, /* larger ones fall out of the second-level cache */
+    SB_LARGE_BATCH = 256 * 1024, /* over the interpreter's MemoryBIO: see set_buffers() */
 };
 
 /* The transport as OpenSSL's BIO sees it; io.c has the theory. */
@@ -114,6 +121,7 @@ struct sb_conn {
     size_t unsent_pos;
     size_t unsent_len;
     size_t unsent_cap;
+    unsigned int batch;
     int collect;    /* writes wait in unsent, for the whole of a batch */
     int writing;    /* some thread is in a write, maybe waiting: */
     pthread_t writer;
@@ -237,8 +245,8 @@ void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 int sb_transport_write(BIO *bio, const char *buf, int len);
-/* sb_conn_read() and sb_conn_write(), over memory, if that is soon over and waits for nobody.
- * Returns 0: it would not, nothing was done. With a sink that fails the count is 0. */
+/* sb_conn_read() and sb_conn_write(), over memory, if that waits for nobody, and is soon over or
+ * makes pauses, as with a sink. Returns 0: nothing was done. If a sink fails, the count is 0. */
 int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);
 int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, sb_sink *sink,
                           long long *count);

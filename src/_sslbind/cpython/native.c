@@ -540,6 +540,16 @@ write_record(sb_sink *sink, const char *record, size_t len)
     return write_out(out->self, out->view);
 }
 
+/* Whoever wants the connection meanwhile waits for its lock, without the GIL: as in a callback. */
+static void
+let_others_run(sb_sink *sink)
+{
+    PyThreadState *thread = PyEval_SaveThread();
+
+    (void)sink;
+    PyEval_RestoreThread(thread);
+}
+
 /* Hand over what is to go out. A collection of garbage may run here, and a finaliser of it use this
  * connection: it must not overtake us, who go on when it returns. */
 static int
@@ -725,7 +735,7 @@ may_write_records(operations *self, size_t len)
 static int
 write_quickly(operations *self, const char *buf, size_t len, long long *result)
 {
-    outlet out = {{write_record}, self, NULL, NULL, 0};
+    outlet out = {{write_record, let_others_run}, self, NULL, NULL, 0};
     int done;
 
     if (!may_write_records(self, len))
@@ -1033,6 +1043,7 @@ set_buffers(operations *self, PyObject *incoming, PyObject *outgoing)
         if ((PyObject *)Py_TYPE(incoming) == bio && (PyObject *)Py_TYPE(outgoing) == bio) {
             Py_INCREF(self->incoming = incoming);
             Py_INCREF(self->outgoing = outgoing);
+            self->conn->batch = SB_LARGE_BATCH; /* each costs a wait for the GIL */
         }
     }
     return status == SB_OK;
