@@ -121,7 +121,7 @@ struct sb_conn {
     size_t unsent_pos;
     size_t unsent_len;
     size_t unsent_cap;
-    unsigned int batch;
+    unsigned int batch; /* SB_BATCH or SB_LARGE_BATCH */
     int collect;    /* writes wait in unsent, for the whole of a batch */
     int writing;    /* some thread is in a write, maybe waiting: */
     pthread_t writer;
