@@ -153,6 +153,17 @@ sb_bio_read(sb_bio *bio, char *buf, size_t cap)
     return (long long)n;
 }
 
+int
+sb_bio_receive(sb_bio *bio, char *buf, size_t cap)
+{
+    int n;
+
+    lock(bio);
+    n = bio->start == bio->end ? -!bio->eof : (int)take(bio, buf, cap);
+    unlock(bio);
+    return n;
+}
+
 size_t
 sb_bio_read_all(sb_bio *bio, char *buf, size_t cap)
 {

@@ -73,6 +73,7 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
         options |= SSL_OP_NO_SSLv3;
     SSL_CTX_set_options(ssl_ctx, options);
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ssl_ctx, 1); /* no further than a record's end: see io.c */
     ctx->check_hostname = ctx->protocol == PROTOCOL_TLS_CLIENT;
     SSL_CTX_set_verify(ssl_ctx,
                        ctx->check_hostname ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT

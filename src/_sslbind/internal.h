@@ -90,6 +90,7 @@ struct sb_conn {
     int read_watched; /* some thread is in poll(2) for this direction */
     int write_watched;
     int in_turn;
+    int in_handshake; /* this turn began amidst one */
     sb_ctx *held; /* the context that this turn keeps from changing */
     int users;    /* calls in progress, those that wait included */
     int closed;
@@ -113,7 +114,7 @@ struct sb_conn {
     int peeked;
     int is_data; /* the record that OpenSSL is reading is application data */
     size_t arrived;   /* bytes that are known to wait, once something has been delivered */
-    size_t body_left; /* of the record that OpenSSL is reading */
+    size_t record_left; /* bytes of the record that OpenSSL is reading */
     size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
     size_t room;      /* bytes of the user's buffer that are left */
 
@@ -231,6 +232,8 @@ void sb_ctx_finish_trust(sb_ctx *ctx);
 void sb_bio_reserve(sb_bio *bio, size_t len);
 /* How many bytes wait; the first len are copied if there are as many. */
 size_t sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len);
+/* As recv(2) does, cap being no more than an int: 0 at the end, -1 if nothing is there yet. */
+int sb_bio_receive(sb_bio *bio, char *buf, size_t cap);
 void sb_bio_up_ref(sb_bio *bio);
 
 /* certs.c: take references to the certificates of a list. */

@@ -17,13 +17,13 @@
  * One call returns as many whole records as have arrived and fit, yet takes nothing from the
  * kernel that it does not deliver: a program that waits in select(2) must not wait while data,
  * or the peer's close_notify, lies in here, and what follows close_notify is not ours at all.
- * OpenSSL asks for the five bytes of a header and then for just the body (it does without
- * read-ahead, SSL_CTX_set_read_ahead(3)), so transport_read() always knows where it is. As long
- * as nothing has been delivered, OpenSSL gets whatever it asks for. After that the next header
- * is only peeked at, and the record is begun, header and body in one system call, only if it is
- * data, has arrived whole and fits (may_begin_record()). Its outer type tells what it is; in
- * TLS 1.3, where an alert looks like data from outside, a record of an alert's length is not
- * begun either (RFC 8446 5.2, 6).
+ * OpenSSL is told to read ahead (SSL_CTX_set_read_ahead(3)), so it asks for a buffer full, and gets
+ * one record at most: a header, with the body if it is data, else the body when it asks again. So
+ * transport_read() always knows where it is. As long as nothing has been delivered, OpenSSL gets
+ * whatever it asks for. After that the next header is only peeked at, and the record is begun,
+ * header and body in one system call, only if it is data, has arrived whole and fits
+ * (may_begin_record()). Its outer type tells what it is; in TLS 1.3, where an alert looks like data
+ * from outside, a record of an alert's length is not begun either (RFC 8446 5.2, 6).
  *
  * One thing is taken early: the header behind a large record of data, together with that
  * record's body, for it saves a system call of two. What it announces is still in the kernel or
@@ -102,10 +102,9 @@ take(sb_conn *conn, char *buf, size_t len)
     ssize_t n;
 
     if (conn->fd < 0) {
-        if ((n = (ssize_t)sb_bio_read(conn->in, buf, len)) > 0)
-            return (int)n;
-        conn->at_eof = sb_bio_eof(conn->in);
-        return conn->at_eof ? 0 : -1;
+        n = sb_bio_receive(conn->in, buf, len);
+        conn->at_eof = n == 0;
+        return (int)n;
     }
     do
         n = recv(conn->fd, buf, len, MSG_DONTWAIT);
@@ -117,36 +116,24 @@ take(sb_conn *conn, char *buf, size_t len)
 static int
 may_take_next_header(const sb_conn *conn, size_t len)
 {
-    return len == conn->body_left && len >= LARGE && conn->is_data && conn->kernel == NULL;
+    return len == conn->record_left && len >= LARGE && conn->is_data && conn->kernel == NULL;
 }
 
-/* A body: with the header before it, if that was only peeked at (and all has arrived), and with
- * the header behind it, if that may be taken already. */
+/* The rest of a record, with the header behind it if that may be taken already. */
 static int
-take_body(sb_conn *conn, char *buf, size_t len)
+take_rest(sb_conn *conn, char *buf, size_t len)
 {
-    unsigned char header[HEADER_LEN];
-    struct iovec parts[3] = {{header, conn->peeked ? HEADER_LEN : 0}, {buf, len}, {NULL, 0}};
+    struct iovec parts[2] = {{buf, len}, {conn->header, HEADER_LEN}};
     struct msghdr message = {0};
-    size_t before = parts[0].iov_len;
     ssize_t n;
 
-    if (may_take_next_header(conn, len)) {
-        parts[2].iov_base = conn->header;
-        parts[2].iov_len = HEADER_LEN;
-    }
-    message.msg_iov = before > 0 ? parts : parts + 1;
-    message.msg_iovlen = 1u + (before > 0) + (parts[2].iov_len > 0);
+    message.msg_iov = parts;
+    message.msg_iovlen = may_take_next_header(conn, len) ? 2 : 1;
     do
         n = recvmsg(conn->fd, &message, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n > 0 && (size_t)n <= before) {
-        conn->io_errno = EIO; /* somebody else reads from this socket */
-        return -1;
-    }
     if (n > 0) {
         conn->arrived -= conn->arrived < (size_t)n ? conn->arrived : (size_t)n;
-        n -= (ssize_t)before;
         conn->header_len = (size_t)n > len ? (size_t)n - len : 0;
         n -= (ssize_t)conn->header_len;
     }
@@ -182,13 +169,12 @@ know_header(sb_conn *conn)
 {
     ssize_t n;
 
-    if (conn->fd < 0) {
-        conn->arrived = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
-        return conn->arrived >= HEADER_LEN;
-    }
     if (conn->header_len > 0)
         return conn->header_len == HEADER_LEN;
-    if (!conn->peeked) {
+    if (conn->fd < 0 && !conn->peeked) {
+        conn->arrived = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
+        conn->peeked = conn->arrived >= HEADER_LEN;
+    } else if (!conn->peeked) {
         if (!has_arrived(conn, HEADER_LEN))
             return 0;
         do
@@ -225,45 +211,64 @@ may_begin_record(sb_conn *conn)
     return (body < PLAIN_MAX ? body : PLAIN_MAX) <= conn->room;
 }
 
-/* Hand over a header, once it is there whole. */
+/* Learn the next header. What header_len says of it is taken, all or nothing. */
 static int
-read_header(sb_conn *conn, char *buf)
+get_header(sb_conn *conn)
 {
     int n;
 
-    if (conn->delivered > 0) {
-        if (!may_begin_record(conn))
-            return -1;
-        if (conn->fd < 0)
-            (void)take(conn, (char *)conn->header, HEADER_LEN);
-    } else {
-        while (conn->header_len < HEADER_LEN) {
-            n = take(conn, (char *)conn->header + conn->header_len, HEADER_LEN - conn->header_len);
-            if (n <= 0)
-                return n;
-            conn->header_len += (size_t)n;
-        }
+    if (conn->delivered > 0)
+        return may_begin_record(conn) ? HEADER_LEN : -1;
+    if (conn->fd < 0 && !conn->in_handshake && know_header(conn))
+        return HEADER_LEN;
+    while (conn->header_len < HEADER_LEN) {
+        n = take(conn, (char *)conn->header + conn->header_len, HEADER_LEN - conn->header_len);
+        if (n <= 0)
+            return n;
+        conn->header_len += (size_t)n;
     }
-    conn->header_len = 0;
-    conn->is_data = conn->header[0] == SSL3_RT_APPLICATION_DATA && !SSL_in_init(conn->ssl);
-    conn->body_left = body_length(conn->header);
-    memcpy(buf, conn->header, HEADER_LEN);
     return HEADER_LEN;
 }
 
-/* Hand over the rest of the body, or what there is of it. */
+/* Hand over the rest of a record, or what there is of it. */
 static int
-read_body(sb_conn *conn, char *buf, size_t len)
+read_rest(sb_conn *conn, char *buf, size_t len)
 {
     int n;
 
-    if (len > conn->body_left)
-        len = conn->body_left;
-    n = conn->fd < 0 ? take(conn, buf, len) : take_body(conn, buf, len);
+    if (len > conn->record_left)
+        len = conn->record_left;
+    n = conn->fd < 0 ? take(conn, buf, len) : take_rest(conn, buf, len);
     if (n <= 0)
         return n;
     conn->peeked = 0;
-    conn->body_left -= (size_t)n;
+    conn->record_left -= (size_t)n;
+    return n;
+}
+
+/* Hand over a header, of data with the body, as far as that is there. Without any of it the header
+ * stays here, for OpenSSL would ask again at once. */
+static int
+read_record(sb_conn *conn, char *buf, size_t len)
+{
+    size_t body, taken, wanted;
+    int n = get_header(conn);
+
+    if (n <= 0)
+        return n;
+    taken = conn->header_len;
+    body = body_length(conn->header);
+    conn->is_data = conn->header[0] == SSL3_RT_APPLICATION_DATA && !conn->in_handshake;
+    wanted = HEADER_LEN - taken + (conn->is_data && len >= HEADER_LEN + body ? body : 0);
+    memcpy(buf, conn->header, taken);
+    conn->header_len = 0;
+    conn->record_left = HEADER_LEN - taken + body;
+    if (wanted == 0)
+        return HEADER_LEN;
+    if ((n = read_rest(conn, buf + taken, wanted)) > 0)
+        return (int)taken + n;
+    conn->header_len = taken;
+    conn->record_left = 0;
     return n;
 }
 
@@ -276,10 +281,10 @@ sb_transport_read(BIO *bio, char *buf, int len)
     BIO_clear_retry_flags(bio);
     if (refuse_closed(conn))
         return -1;
-    if (conn->body_left > 0)
-        n = len > 0 ? read_body(conn, buf, (size_t)len) : 0;
+    if (conn->record_left > 0)
+        n = len > 0 ? read_rest(conn, buf, (size_t)len) : 0;
     else
-        n = len >= HEADER_LEN ? read_header(conn, buf) : 0; /* OpenSSL never asks for less */
+        n = len >= HEADER_LEN ? read_record(conn, buf, (size_t)len) : 0; /* never less */
     if (n < 0 && conn->io_errno == 0)
         BIO_set_retry_read(bio);
     return n;
@@ -476,7 +481,7 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
     conn->io_errno = conn->at_eof = conn->moved = 0;
     sb_clear_queue();
-    if (SSL_in_init(conn->ssl))
+    if ((conn->in_handshake = SSL_in_init(conn->ssl)))
         sb_conn_hold_ctx(conn);
     status = step(conn, arg, err);
     if (conn->held != NULL)
@@ -833,7 +838,7 @@ read_records(sb_conn *conn, read_args *args, sb_error *err)
 static void
 give_buffers_back(sb_conn *conn)
 {
-    if (conn->body_left == 0 && !SSL_in_init(conn->ssl) && !SSL_has_pending(conn->ssl) &&
+    if (conn->record_left == 0 && !SSL_in_init(conn->ssl) && !SSL_has_pending(conn->ssl) &&
         SSL_free_buffers(conn->ssl))
         conn->may_keep_buffers = !conn->has_read;
 }
