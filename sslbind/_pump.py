@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 
 from . import _ffi
 from ._ffi import SMALL, ffi, lib, small_pool, take_scratch
@@ -10,6 +11,17 @@ from ._ffi import SMALL, ffi, lib, small_pool, take_scratch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_forks = 0  #: that led to this process, since this module was imported
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 class Pump:
@@ -25,6 +37,7 @@ class Pump:
         "draining",
         "ended",
         "filling",
+        "forks",
         "incoming",
         "more",
         "order",
@@ -36,10 +49,21 @@ class Pump:
     def __init__(self, incoming: Any, outgoing: Any) -> None:
         self.incoming = incoming
         self.outgoing = outgoing
+        self.ended = self.more = False
+        self._begin()
+
+    def _begin(self) -> None:
         # A signal handler or a finaliser may use the connection while a frame below it moves
         # bytes: it must not wait for that frame, nor overtake it, which goes on when it returns.
         self.order = _thread.RLock()
-        self.ended = self.filling = self.draining = self.more = False
+        self.filling = self.draining = False
+        self.forks = _forks
+
+    def _ordered(self) -> Any:
+        """Return the lock: in a child process a new one, for the thread that had it may be gone."""
+        if self.forks != _forks:
+            self._begin()
+        return self.order
 
     def fill(self) -> bool:
         """Take over what came in; return whether there was anything."""
@@ -47,7 +71,7 @@ class Pump:
         if not (incoming.pending or incoming.eof):
             return False
         own = lib.sb_conn_in(self.c_conn)
-        with self.order:
+        with self._ordered():
             if self.filling:
                 return False
             try:
@@ -70,7 +94,7 @@ class Pump:
 
     def drain(self) -> None:
         """Hand over what is to go out."""
-        with self.order:
+        with self._ordered():
             self.more = True
             if self.draining:
                 return
@@ -100,7 +124,7 @@ class Pump:
     def give_back(self) -> None:
         """Return what came behind the peer's close_notify, unless the end was marked already."""
         own = lib.sb_conn_in(self.c_conn)
-        with self.order:
+        with self._ordered():
             left = lib.sb_bio_pending(own)
             if left and not self.incoming.eof:
                 behind = ffi.new("char[]", left)

@@ -434,6 +434,8 @@ sb_conn_lock(sb_conn *conn)
         sb_mutex_init(&conn->lock);
         sb_cond_init(&conn->changed);
         conn->sleepers = conn->read_watched = conn->write_watched = 0;
+        if (conn->writing && !pthread_equal(conn->writer, pthread_self()))
+            conn->written = 0; /* of bytes that only that thread had */
         conn->in_turn = conn->users = conn->writing = 0;
         conn->held = NULL;
         conn->sink = NULL;
