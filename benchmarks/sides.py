@@ -98,9 +98,14 @@ class Side:
 
     # ------------------------------------------------------------ connections in memory
 
-    def shake(self, client: Any, server: Any, session: Any = None) -> tuple[Any, Any]:
-        """Return two objects, (client, server), that have shaken hands in memory."""
-        up, down = self.mod.MemoryBIO(), self.mod.MemoryBIO()
+    def shake(
+        self, client: Any, server: Any, session: Any = None, buffers: Any = None
+    ) -> tuple[Any, Any]:
+        """Return two objects, (client, server), that have shaken hands in memory.
+
+        `buffers` are what the client writes to and what it reads from, if not this side's own.
+        """
+        up, down = buffers or (self.mod.MemoryBIO(), self.mod.MemoryBIO())
         near = client.wrap_bio(down, up, server_hostname=HOST, session=session)
         far = server.wrap_bio(up, down, server_side=True)
         left = [near, far]

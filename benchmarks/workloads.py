@@ -15,10 +15,12 @@ import http.client
 import os
 import resource
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -187,6 +189,15 @@ imported = [0.0]
 # ---------------------------------------------------------------- memory
 
 
+def in_threads(work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+    """Call `work` with each of `arguments` at once."""
+    threads = [threading.Thread(target=work, args=each) for each in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def through_memory(size: int, ask: int) -> Callable[[Side], Job]:
     """Write at one end, read at the other, `ask` bytes at most a call."""
 
@@ -204,6 +215,39 @@ def through_memory(size: int, ask: int) -> Callable[[Side], Job]:
         return Job(run, keep=far)
 
     return prepare
+
+
+def writer_over_foreign_buffers(side: Side) -> tuple[Callable[[], object], Callable[[], None]]:
+    """Return what writes a MiB over the interpreter's MemoryBIO, and what throws that away.
+
+    asyncio, trio and others hand such buffers to sslbind, too.
+    """
+    side.need_ssl_interface()
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    near, _far = side.shake(side.client_context(), side.server_context(), buffers=(up, down))
+    data = b"x" * MIB
+
+    def throw_away() -> None:
+        up.read()
+
+    return lambda: near.write(data), throw_away
+
+
+def large_write(side: Side) -> Job:
+    return Job(*writer_over_foreign_buffers(side))
+
+
+def two_large_writers(side: Side) -> Job:
+    """Two threads write, each over a connection of its own."""
+    pairs = [writer_over_foreign_buffers(side) for _ in range(2)]
+    rounds = 8
+
+    def work(write: Callable[[], object], throw_away: Callable[[], None]) -> None:
+        for _ in range(rounds):
+            write()
+            throw_away()
+
+    return Job(lambda: in_threads(work, pairs), units=2 * rounds)
 
 
 # ---------------------------------------------------------------- sockets
@@ -458,14 +502,7 @@ def two_threads(side: Side) -> Job:
             while got < size:
                 got += len(far.recv(size))
 
-    def run() -> None:
-        threads = [threading.Thread(target=work, args=pair) for pair in pairs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    return Job(run, units=2 * size * rounds / MIB, keep=pairs)
+    return Job(lambda: in_threads(work, pairs), units=2 * size * rounds / MIB, keep=pairs)
 
 
 def beside_busy_thread(side: Side) -> Job:
@@ -535,6 +572,14 @@ ROWS = (
     Row("object_16k", "SSLObject 16 KiB, read(16384)", through_memory(16 * KIB, 16 * KIB)),
     Row("object_16k_more", "SSLObject 16 KiB, read(262144)", through_memory(16 * KIB, PIECE), 2.5),
     Row("object_256k", "SSLObject 256 KiB, read(262144)", through_memory(PIECE, PIECE), 2.5),
+    Row("large_write", "write(1 MiB) over the interpreter's MemoryBIO", large_write),
+    Row(
+        "two_large_writers",
+        "the same by 2 threads, 2 connections, per MiB: elapsed",
+        two_large_writers,
+        clock=time.monotonic,
+        threaded=True,
+    ),
     Row("recv_16k", "256 KiB by recv(16384)", receive(16 * KIB), 1.05, 1.4),
     Row("recv_256k", "256 KiB by recv(262144)", receive(PIECE), 3.5),
     Row("recv_into_8k", "256 KiB by recv_into(8192) of makefile()", receive_from_file, 1.1),

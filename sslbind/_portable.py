@@ -37,7 +37,7 @@ _LARGE = 256 * 1024
 _LARGE_OF_OTHERS = _LARGE if REFCOUNTED else 64 * 1024
 _large_pool: deque[Any] = deque()
 
-# Bytes are passed to C by a block from malloc() there, which for a few costs more than to copy them.
+# Bytes are passed to C by a block of malloc() there: for a few that costs more than to copy them.
 _COPIED = 0 if REFCOUNTED else 4096
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write

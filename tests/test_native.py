@@ -19,7 +19,6 @@ from scripts import needs_preload, preload, run_script
 
 import sslbind
 from sslbind._conn import _SSLSocket
-from sslbind._ffi import native
 
 host_ssl = pytest.importorskip("ssl", reason="needs foreign memory buffers")
 
