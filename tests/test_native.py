@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import threading
+import time
 
 import pytest
 from links import Peer, memory_pair, shake_memory, shaken_pair
@@ -170,14 +171,17 @@ def test_others_run_during_a_large_write(pki):
     """They see the buffer fill, and what one of them writes comes behind, whole."""
     left, right = over_stdlib_buffers(pki)
     size, seen, behind = 1 << 23, [], []
+    looking = threading.Event()
 
     def look():
+        looking.set()
         while len(seen) < 3 or seen[-1] < size:
             seen.append(left.outgoing.pending)
             if 0 < seen[-1] < size and not behind:
                 behind.append(left.obj.write(b"behind"))
 
     with Peer(look):
+        assert looking.wait(LIMIT)
         assert left.obj.write(bytes(size)) == size
     assert behind == [6]
     left.flush()
@@ -188,11 +192,11 @@ def test_others_run_during_a_large_write(pki):
 def test_fork_during_a_large_write(pki):
     """A child's writes are its own, and not the rest of that of a thread of its parent's."""
     left, _ = over_stdlib_buffers(pki)
-    size, statuses = 1 << 23, []
+    size, statuses, end = 1 << 23, [], time.monotonic() + LIMIT
 
     def fork():
-        while not statuses and (waiting := left.outgoing.pending) < size:
-            if waiting:
+        while not statuses and time.monotonic() < end:
+            if 0 < left.outgoing.pending < size:
                 child = os.fork()
                 if child == 0:
                     status = 1
@@ -204,7 +208,9 @@ def test_fork_during_a_large_write(pki):
                 statuses.append(os.waitpid(child, 0)[1])
 
     with Peer(fork):
-        left.obj.write(bytes(size))
+        while not statuses and time.monotonic() < end:  # until it has had its turn amidst one
+            left.obj.write(bytes(size))
+            left.outgoing.read()
     assert statuses == [0]
 
 
