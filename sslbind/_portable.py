@@ -37,9 +37,6 @@ _LARGE = 256 * 1024
 _LARGE_OF_OTHERS = _LARGE if REFCOUNTED else 64 * 1024
 _large_pool: deque[Any] = deque()
 
-# Bytes are passed to C by a block of malloc() there: for a few that costs more than to copy them.
-_COPIED = 0 if REFCOUNTED else 4096
-
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
 _CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.release
 
@@ -335,14 +332,7 @@ class Operations:
         See: SSL_write_ex(3).
         """
         if type(b) is bytes:
-            size = len(b)
-            if size > _COPIED:
-                return self._write_with_length(b, size)
-            target, view = scratch = take_scratch()
-            view[:size] = b
-            count = self._write_with_length(target, size)
-            small_pool.append(scratch)
-            return count
+            return self._write_with_length(b, len(b))
         with as_view(b) as view, ffi.from_buffer(view) as data:
             return self._write_with_length(data, view.nbytes)
 
