@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 _forks = 0  #: that led to this process, since this module was imported
+_renewing = _thread.RLock()  # a finaliser may come by here while its own thread has it
 
 
 def _count_fork() -> None:
-    global _forks
+    global _forks, _renewing
     _forks += 1
+    _renewing = _thread.RLock()  # a thread that is gone may have had the other
 
 
 os.register_at_fork(after_in_child=_count_fork)
@@ -62,7 +64,9 @@ class Pump:
     def _ordered(self) -> Any:
         """Return the lock: in a child process a new one, for the thread that had it may be gone."""
         if self.forks != _forks:
-            self._begin()
+            with _renewing:
+                if self.forks != _forks:
+                    self._begin()
         return self.order
 
     def fill(self) -> bool:
