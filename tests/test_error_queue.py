@@ -1,0 +1,198 @@
+"""What other code has left in OpenSSL's queue of errors is never taken for an operation's own.
+
+Each scene is played with the queue empty and with an error in it: the two must be told alike.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import ssl
+
+import pytest
+from links import DEADLINE, Link, client_context, memory_pair, server_context
+from outcomes import outcome
+from test_errors import (
+    AFTERWARDS,
+    PARTINGS,
+    SHORT,
+    WAITS,
+    attempt,
+    goodbye,
+    reset,
+    table,
+    until_it_fails,
+    words_then_goodbye,
+)
+
+import sslbind
+from sslbind import _sslbind
+
+ERR_LIB_X509, X509_R_UNKNOWN_NID = 11, 109
+
+
+@pytest.fixture(scope="module")
+def crypto():
+    """Return the libcrypto that sslbind is linked with: found as a dependency (dlsym(3))."""
+    library = ctypes.CDLL(_sslbind.__file__)
+    if not hasattr(library, "ERR_set_error"):
+        pytest.skip("linked with a libcrypto that shows no symbols")
+    library.ERR_peek_error.restype = ctypes.c_ulong
+    return library
+
+
+@pytest.fixture
+def litter(crypto):
+    """Return what leaves an error in this thread's queue."""
+
+    def leave() -> None:
+        crypto.ERR_new()
+        crypto.ERR_set_error(ERR_LIB_X509, X509_R_UNKNOWN_NID, None)
+        assert crypto.ERR_peek_error()
+
+    yield leave
+    crypto.ERR_clear_error()
+
+
+@pytest.fixture
+def alike(litter):
+    """Return what plays `scene(outcome)` in both ways; it uses that for the steps that count."""
+
+    def littered(step, *args):
+        litter()
+        return outcome(step, *args)
+
+    def play(scene) -> None:
+        assert scene(littered) == scene(outcome)
+
+    return play
+
+
+@pytest.mark.parametrize("name", AFTERWARDS)
+@table(PARTINGS)
+def test_parting(alike, fault, name, version, pki):
+    """The end of a connection, clean or not."""
+
+    def scene(told):
+        with Link(sslbind, pki, version, suppress_ragged_eofs=False) as made:
+            fault(made)
+            if fault in (goodbye, words_then_goodbye):
+                made.theirs.setblocking(True)
+                made.ours.settimeout(DEADLINE)
+            return [told(AFTERWARDS[name], made.ours) for _ in range(1 if name == "unwrap" else 3)]
+
+    alike(scene)
+
+
+@table(PARTINGS)
+def test_parting_in_memory(alike, fault, version, pki):
+    """The same of objects, over both classes of memory buffers."""
+
+    def scene(told):
+        return [part(told, mod) for mod in (sslbind, ssl)]
+
+    def part(told, buffers):
+        client = client_context(sslbind, pki, version)
+        server = server_context(ssl, pki, version)
+        left, right = memory_pair(client, server, client_mod=buffers)
+        for _ in range(3):
+            for end in (left, right):
+                attempt(end.obj.do_handshake)
+                end.flush()
+        if "words" in fault.__name__:
+            right.obj.write(b"last words")
+        if "goodbye" in fault.__name__:
+            attempt(right.obj.unwrap)
+        right.flush()
+        if "goodbye" not in fault.__name__:
+            left.incoming.write(b"\x17\x03\x03\x00\x20" + b"?" * 32)
+        return [told(left.obj.read, 100) for _ in range(3)] + [told(left.obj.unwrap)]
+
+    alike(scene)
+
+
+@pytest.mark.parametrize("name", AFTERWARDS)
+def test_reset(alike, name, version, pki):
+    """A reset connection gives the system's error."""
+
+    def scene(told):
+        with Link(sslbind, pki, version, suppress_ragged_eofs=False) as made:
+            reset(made.theirs)
+            return [told(AFTERWARDS[name], made.ours)]
+
+    alike(scene)
+
+
+def test_broken_pipe(alike, version, pki):
+    """So does one whose other end is gone."""
+
+    def scene(told):
+        with Link(sslbind, pki, version, family="unix") as made:
+            socket.socket.close(made.theirs)
+            return told(until_it_fails, made.ours)
+
+    alike(scene)
+
+
+@pytest.mark.parametrize("timeout", (SHORT, 0.0), ids=("timeout", "non-blocking"))
+@pytest.mark.parametrize("name", [name for name in WAITS if name != "makefile"])
+def test_waits(alike, name, timeout, version, pki):
+    """What has to wait says so, and goes on."""
+
+    def scene(told):
+        with Link(sslbind, pki, version) as made:
+            made.ours.settimeout(timeout)
+            return [told(WAITS[name], made.ours) for _ in range(2)]
+
+    alike(scene)
+
+
+def test_nothing_there_in_memory(alike, version, pki):
+    """An object without a record, or with half of one, wants to read."""
+
+    def scene(told):
+        left, right = memory_pair(
+            client_context(sslbind, pki, version), server_context(sslbind, pki, version)
+        )
+        stories = [told(left.obj.do_handshake)]
+        left.flush()
+        for _ in range(3):
+            for end in (right, left):
+                attempt(end.obj.do_handshake)
+                end.flush()
+        stories.append(told(left.obj.read, 9))
+        right.obj.write(b"in halves")
+        record = right.outgoing.read()
+        for half in (record[:20], record[20:]):
+            left.incoming.write(half)
+            stories.append(told(left.obj.read, 9))
+        return stories
+
+    alike(scene)
+
+
+def test_write_after_own_goodbye(alike, version, pki):
+    """OpenSSL's own refusal is what is reported."""
+
+    def scene(told):
+        with Link(sslbind, pki, version) as made:
+            goodbye(made)
+            made.theirs.setblocking(True)
+            made.ours.settimeout(DEADLINE)
+            return [
+                told(AFTERWARDS["recv"], made.ours),
+                told(made.ours.write, b"x"),
+                told(AFTERWARDS["unwrap"], made.ours),
+                told(made.ours.write, b"x"),
+            ]
+
+    alike(scene)
+
+
+def test_nothing_stays_behind(crypto, litter, version, pki):
+    """After a failure the queue is empty, for those who do not look before they call."""
+    with Link(sslbind, pki, version) as made:
+        made.ours.setblocking(False)
+        litter()
+        assert outcome(made.ours.recv, 1).error == "SSLWantReadError"
+        assert not crypto.ERR_peek_error()
