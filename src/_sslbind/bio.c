@@ -196,16 +196,19 @@ sb_bio_take(sb_bio *bio, size_t *len)
 }
 
 size_t
-sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len)
+sb_bio_hold(sb_bio *bio, const char **waiting)
 {
-    size_t n;
-
     lock(bio);
-    n = bio->end - bio->start;
-    if (n >= len)
-        memcpy(buf, bio->buf + bio->start, len);
+    *waiting = bio->buf + bio->start;
+    return bio->end - bio->start;
+}
+
+void
+sb_bio_let_go(sb_bio *bio, char *buf, size_t len)
+{
+    if (len > 0)
+        take(bio, buf, len);
     unlock(bio);
-    return n;
 }
 
 size_t

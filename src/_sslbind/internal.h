@@ -231,8 +231,9 @@ void sb_ctx_finish_trust(sb_ctx *ctx);
 
 /* bio.c: make room at once for what will be written in parts. */
 void sb_bio_reserve(sb_bio *bio, size_t len);
-/* How many bytes wait; the first len are copied if there are as many. */
-size_t sb_bio_peek(sb_bio *bio, unsigned char *buf, size_t len);
+/* How many bytes wait, and where, for whoever then takes some of them, or none, and lets go. */
+size_t sb_bio_hold(sb_bio *bio, const char **waiting);
+void sb_bio_let_go(sb_bio *bio, char *buf, size_t len);
 /* As recv(2) does, cap being no more than an int: 0 at the end, -1 if nothing is there yet. */
 int sb_bio_receive(sb_bio *bio, char *buf, size_t cap);
 void sb_bio_up_ref(sb_bio *bio);

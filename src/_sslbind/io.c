@@ -163,6 +163,25 @@ has_arrived(sb_conn *conn, size_t len)
     return conn->arrived >= len;
 }
 
+/* Look at the next record in memory, and take it if it is one of data that is whole and fits. Returns
+ * its length, or 0: it is not. */
+static size_t
+look(sb_conn *conn, char *buf, size_t cap)
+{
+    const char *waiting;
+    size_t len = 0;
+
+    conn->arrived = sb_bio_hold(conn->in, &waiting);
+    if ((conn->peeked = conn->arrived >= HEADER_LEN)) {
+        memcpy(conn->header, waiting, HEADER_LEN);
+        len = HEADER_LEN + body_length(conn->header);
+    }
+    if (len > conn->arrived || len > cap || conn->header[0] != SSL3_RT_APPLICATION_DATA)
+        len = 0;
+    sb_bio_let_go(conn->in, buf, len);
+    return len;
+}
+
 /* Is the next header known? It is taken only as far as it was before. */
 static int
 know_header(sb_conn *conn)
@@ -171,17 +190,18 @@ know_header(sb_conn *conn)
 
     if (conn->header_len > 0)
         return conn->header_len == HEADER_LEN;
-    if (conn->fd < 0 && !conn->peeked) {
-        conn->arrived = sb_bio_peek(conn->in, conn->header, HEADER_LEN);
-        conn->peeked = conn->arrived >= HEADER_LEN;
-    } else if (!conn->peeked) {
-        if (!has_arrived(conn, HEADER_LEN))
-            return 0;
-        do
-            n = recv(conn->fd, conn->header, HEADER_LEN, MSG_PEEK | MSG_DONTWAIT);
-        while (n < 0 && errno == EINTR);
-        conn->peeked = n == HEADER_LEN;
+    if (conn->peeked)
+        return 1;
+    if (conn->fd < 0) {
+        look(conn, NULL, 0);
+        return conn->peeked;
     }
+    if (!has_arrived(conn, HEADER_LEN))
+        return 0;
+    do
+        n = recv(conn->fd, conn->header, HEADER_LEN, MSG_PEEK | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    conn->peeked = n == HEADER_LEN;
     return conn->peeked;
 }
 
@@ -211,6 +231,14 @@ may_begin_record(sb_conn *conn)
     return (body < PLAIN_MAX ? body : PLAIN_MAX) <= conn->room;
 }
 
+/* Behind what this call has delivered only a record that may_begin_record() has seen. */
+static int
+may_look(const sb_conn *conn)
+{
+    return conn->fd < 0 && conn->header_len == 0 && !conn->in_handshake &&
+           (conn->delivered == 0 || conn->peeked);
+}
+
 /* Learn the next header. What header_len says of it is taken, all or nothing. */
 static int
 get_header(sb_conn *conn)
@@ -219,7 +247,7 @@ get_header(sb_conn *conn)
 
     if (conn->delivered > 0)
         return may_begin_record(conn) ? HEADER_LEN : -1;
-    if (conn->fd < 0 && !conn->in_handshake && know_header(conn))
+    if (conn->peeked)
         return HEADER_LEN;
     while (conn->header_len < HEADER_LEN) {
         n = take(conn, (char *)conn->header + conn->header_len, HEADER_LEN - conn->header_len);
@@ -252,9 +280,13 @@ static int
 read_record(sb_conn *conn, char *buf, size_t len)
 {
     size_t body, taken, wanted;
-    int n = get_header(conn);
+    int n;
 
-    if (n <= 0)
+    if (may_look(conn) && (n = (int)look(conn, buf, len)) > 0) {
+        conn->peeked = 0;
+        return n;
+    }
+    if ((n = get_header(conn)) <= 0)
         return n;
     taken = conn->header_len;
     body = body_length(conn->header);
