@@ -48,6 +48,7 @@ LIVE = not PYPY and sys.version_info >= (3, 12, 3)
 RECORD = Path(__file__).with_name("oracle.json")
 RECORDED_OPENSSL = (3, 0)
 SAME_OPENSSL = sslbind.OPENSSL_VERSION_INFO[:2] == RECORDED_OPENSSL
+ALERT_HIDES_THE_END = sslbind.OPENSSL_VERSION_INFO >= (3, 2)
 
 
 @pytest.fixture(scope="module")
@@ -1129,7 +1130,10 @@ def test_parting(compare, fault, name, ragged, version, family, pki):
     """The end of a connection, clean or not, is seen as with the stdlib, twice over."""
 
     def scene(mod):
-        with Link(mod, pki, version, "client", family, suppress_ragged_eofs=ragged) as made:
+        # Over AF_UNIX the stdlib then reports that OpenSSL's alert meets nobody, not the end.
+        hidden = ALERT_HIDES_THE_END and mod is ssl and name != "unwrap"
+        kind = "tcp" if hidden else family
+        with Link(mod, pki, version, "client", kind, suppress_ragged_eofs=ragged) as made:
             fault(made)
             if fault in (goodbye, words_then_goodbye):
                 made.theirs.setblocking(True)

@@ -384,6 +384,18 @@ keep_unsent(sb_conn *conn, const char *buf, size_t len)
     return 1;
 }
 
+/* OpenSSL answers an end without close_notify by an alert (RFC 8446 6.1). Whoever reads is to learn of
+ * the end, not that nobody was there to hear of that: with AF_UNIX it is EPIPE, which from 3.2 on is
+ * OpenSSL's newest error. */
+static int
+refused(sb_conn *conn, int len)
+{
+    if (!conn->at_eof)
+        return -1;
+    conn->io_errno = 0;
+    return len;
+}
+
 int
 sb_transport_write(BIO *bio, const char *buf, int len)
 {
@@ -410,7 +422,7 @@ sb_transport_write(BIO *bio, const char *buf, int len)
     if (!conn->collect && conn->unsent_len == 0) {
         n = send_some(conn, buf, (size_t)len);
         if (n < 0 && conn->io_errno != 0)
-            return -1;
+            return refused(conn, len);
         if (n < 0)
             n = 0;
     }
