@@ -3,8 +3,8 @@
  * SSL_get_error(3) wants the same thread, a queue that was empty before the call, and no other
  * OpenSSL call in between; so sb_classify() runs directly after the operation, under its lock.
  *
- * Where only data is moved nobody looks at the queue before, which is 200 instructions of 7000 for a
- * few bytes: other code of this thread may have left errors there. They matter once the operation
+ * Where only data is moved nobody looks at the queue before, which is 200 instructions of 7000 for
+ * a few bytes: other code of this thread may have left errors there. They matter once the operation
  * fails. If it has errors of its own, the newest is of these, and no older one is ever looked at.
  * It has none if the transport has to be waited for or has failed, or if the peer has closed: then
  * what is there is older, and is dropped before SSL_get_error() can take it for the cause.

@@ -163,8 +163,8 @@ has_arrived(sb_conn *conn, size_t len)
     return conn->arrived >= len;
 }
 
-/* Look at the next record in memory, and take it if it is one of data that is whole and fits. Returns
- * its length, or 0: it is not. */
+/* Look at the next record in memory, and take it if it is one of data that is whole and fits.
+ * Returns its length, or 0: it is not. */
 static size_t
 look(sb_conn *conn, char *buf, size_t cap)
 {
@@ -384,9 +384,9 @@ keep_unsent(sb_conn *conn, const char *buf, size_t len)
     return 1;
 }
 
-/* OpenSSL answers an end without close_notify by an alert (RFC 8446 6.1). Whoever reads is to learn of
- * the end, not that nobody was there to hear of that: with AF_UNIX it is EPIPE, which from 3.2 on is
- * OpenSSL's newest error. */
+/* OpenSSL answers an end without close_notify by an alert (RFC 8446 6.1). Whoever reads is to learn
+ * of the end, not that nobody was there to hear of that: with AF_UNIX it is EPIPE, which from 3.2
+ * on is OpenSSL's newest error. */
 static int
 refused(sb_conn *conn, int len)
 {
