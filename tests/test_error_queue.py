@@ -5,7 +5,9 @@ Each scene is played with the queue empty and with an error in it: the two must 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import socket
 import ssl
 
@@ -28,7 +30,7 @@ from test_errors import (
 import sslbind
 from sslbind import _sslbind
 
-ERR_LIB_X509, X509_R_UNKNOWN_NID = 11, 109
+LITTER = {"library": (11, 109), "system": (2, errno.ENOENT)}  # X509_R_UNKNOWN_NID, ERR_LIB_SYS
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +43,13 @@ def crypto():
     return library
 
 
-@pytest.fixture
-def litter(crypto):
+@pytest.fixture(params=LITTER.values(), ids=list(LITTER))
+def litter(crypto, request):
     """Return what leaves an error in this thread's queue."""
 
     def leave() -> None:
         crypto.ERR_new()
-        crypto.ERR_set_error(ERR_LIB_X509, X509_R_UNKNOWN_NID, None)
+        crypto.ERR_set_error(*request.param, None)
         assert crypto.ERR_peek_error()
 
     yield leave
@@ -196,3 +198,28 @@ def test_nothing_stays_behind(crypto, litter, version, pki):
         litter()
         assert outcome(made.ours.recv, 1).error == "SSLWantReadError"
         assert not crypto.ERR_peek_error()
+
+
+@pytest.mark.parametrize("timeout", (SHORT, 0.0), ids=("timeout", "non-blocking"))
+def test_shorter_repetition(alike, timeout, version, pki):
+    """A write that is repeated with less is refused, whatever has been waited for in between."""
+
+    def scene(told):
+        with Link(sslbind, pki, version, family="unix") as made:
+            made.ours.settimeout(timeout)
+            data = b"x" * 4_000_000
+            stories = [told(made.ours.write, data)]
+            made.theirs.setblocking(False)
+            drain(made.theirs)
+            stories += [told(made.ours.recv, 1), told(made.ours.write, data[:1])]
+            assert dict(stories[-1].details)["reason"] == "BAD_LENGTH"
+            return stories
+
+    alike(scene)
+
+
+def drain(sock) -> None:
+    """Read what has come."""
+    with contextlib.suppress(ssl.SSLWantReadError):
+        while sock.recv(65536):
+            pass

@@ -2,12 +2,6 @@
  *
  * SSL_get_error(3) wants the same thread, a queue that was empty before the call, and no other
  * OpenSSL call in between; so sb_classify() runs directly after the operation, under its lock.
- *
- * Where only data is moved nobody looks at the queue before, which is 200 instructions of 7000 for
- * a few bytes: other code of this thread may have left errors there. They matter once the operation
- * fails. If it has errors of its own, the newest is of these, and no older one is ever looked at.
- * It has none if the transport has to be waited for or has failed, or if the peer has closed: then
- * what is there is older, and is dropped before SSL_get_error() can take it for the cause.
  */
 #include "internal.h"
 
@@ -120,27 +114,11 @@ classify_failure(sb_conn *conn, sb_error *err)
     return SB_FAILED;
 }
 
-/* OpenSSL is "in init" (SSL_in_init(3)) amidst a handshake that the peer has begun, and after each
- * failure of its own. It never waits for bytes then, but may for room to send an alert in. */
-static void
-drop_older_errors(const sb_conn *conn)
-{
-    const SSL *ssl = conn->ssl;
-
-    if ((SSL_want_read(ssl) && BIO_should_read(SSL_get_rbio(ssl))) ||
-        (!SSL_in_init(ssl) && (SSL_want_write(ssl) || conn->io_errno != 0 ||
-                               SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN)))
-        sb_clear_queue();
-}
-
 int
 sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
 {
-    int kind;
+    int kind = SSL_get_error(conn->ssl, ret);
 
-    if (conn->only_data)
-        drop_older_errors(conn);
-    kind = SSL_get_error(conn->ssl, ret);
     if (kind == SSL_ERROR_NONE)
         return SB_OK;
     if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) {

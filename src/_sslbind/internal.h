@@ -91,7 +91,6 @@ struct sb_conn {
     int write_watched;
     int in_turn;
     int in_handshake; /* this turn began amidst one */
-    int only_data;    /* this turn began neither there nor at the end: see drop_older_errors() */
     sb_ctx *held; /* the context that this turn keeps from changing */
     int users;    /* calls in progress, those that wait included */
     int closed;

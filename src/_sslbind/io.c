@@ -526,11 +526,9 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     if (conn->closed)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
     conn->io_errno = conn->at_eof = conn->moved = 0;
+    sb_clear_queue();
     if ((conn->in_handshake = SSL_in_init(conn->ssl)))
         sb_conn_hold_ctx(conn);
-    conn->only_data = !conn->in_handshake && SSL_get_shutdown(conn->ssl) == 0;
-    if (!conn->only_data)
-        sb_clear_queue();
     status = step(conn, arg, err);
     if (conn->held != NULL)
         sb_conn_let_go_ctx(conn);
@@ -1092,8 +1090,6 @@ sendfile_step(sb_conn *conn, void *arg, sb_error *err)
         return status;
     if (!flush(conn))
         return blocked(conn, err);
-    conn->only_data = 0; /* SSL_sendfile() says that it waits for room, whatever has failed */
-    sb_clear_queue();
     args->sent = sb_ktls_sendfile(conn, args->file, args->offset, args->size, args->flags, err);
     return args->sent < 0 ? (int)args->sent : SB_OK;
 }
