@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import socket
 import ssl
 
 import pytest
@@ -21,9 +20,10 @@ from test_errors import (
     WAITS,
     attempt,
     goodbye,
+    part_in_memory,
     reset,
+    send_to_nobody,
     table,
-    until_it_fails,
     words_then_goodbye,
 )
 
@@ -86,31 +86,11 @@ def test_parting(alike, fault, name, version, pki):
     alike(scene)
 
 
+@pytest.mark.parametrize("buffers", (sslbind, ssl), ids=("own", "foreign"))
 @table(PARTINGS)
-def test_parting_in_memory(alike, fault, version, pki):
+def test_parting_in_memory(alike, fault, buffers, version, pki):
     """The same of objects, over both classes of memory buffers."""
-
-    def scene(told):
-        return [part(told, mod) for mod in (sslbind, ssl)]
-
-    def part(told, buffers):
-        client = client_context(sslbind, pki, version)
-        server = server_context(ssl, pki, version)
-        left, right = memory_pair(client, server, client_mod=buffers)
-        for _ in range(3):
-            for end in (left, right):
-                attempt(end.obj.do_handshake)
-                end.flush()
-        if "words" in fault.__name__:
-            right.obj.write(b"last words")
-        if "goodbye" in fault.__name__:
-            attempt(right.obj.unwrap)
-        right.flush()
-        if "goodbye" not in fault.__name__:
-            left.incoming.write(b"\x17\x03\x03\x00\x20" + b"?" * 32)
-        return [told(left.obj.read, 100) for _ in range(3)] + [told(left.obj.unwrap)]
-
-    alike(scene)
+    alike(lambda told: part_in_memory(sslbind, fault, version, pki, told, buffers))
 
 
 @pytest.mark.parametrize("name", AFTERWARDS)
@@ -127,13 +107,7 @@ def test_reset(alike, name, version, pki):
 
 def test_broken_pipe(alike, version, pki):
     """So does one whose other end is gone."""
-
-    def scene(told):
-        with Link(sslbind, pki, version, family="unix") as made:
-            socket.socket.close(made.theirs)
-            return told(until_it_fails, made.ours)
-
-    alike(scene)
+    alike(lambda told: send_to_nobody(sslbind, pki, version, told))
 
 
 @pytest.mark.parametrize("timeout", (SHORT, 0.0), ids=("timeout", "non-blocking"))

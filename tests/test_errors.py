@@ -1176,15 +1176,16 @@ def test_send_after_reset(compare, version, pki):
     compare(scene)
 
 
+def send_to_nobody(mod, pki, version, told=outcome):
+    """Send over AF_UNIX to a peer that is gone; `told` says what came of it."""
+    with Link(mod, pki, version, family="unix") as made:
+        socket.socket.close(made.theirs)
+        return told(until_it_fails, made.ours)
+
+
 def test_send_to_closed_unix_peer(compare, version, pki):
     """A broken pipe is reported as by the stdlib, and kills nobody by SIGPIPE."""
-
-    def scene(mod):
-        with Link(mod, pki, version, family="unix") as made:
-            socket.socket.close(made.theirs)
-            return outcome(until_it_fails, made.ours)
-
-    compare(scene)
+    compare(lambda mod: send_to_nobody(mod, pki, version))
 
 
 def test_reset_during_handshake(compare, role, pki):
@@ -1217,38 +1218,38 @@ def test_write_after_own_goodbye(compare, version, pki):
     compare(scene)
 
 
+def part_in_memory(mod, fault, version, pki, told=outcome, buffers=None) -> list:
+    """End a connection of an object by a fault; return what it made of that, as `told` says it.
+
+    `buffers` is the module of its memory buffers, if that is another one.
+    """
+    with Wire(ssl, pki, version, "unix", "server") as helper:
+        # A record of that helper belongs to another connection: it cannot be decrypted.
+        foreign = helper.say(b"x")
+    client = client_context(mod, pki, version)
+    server = server_context(ssl, pki, version)
+    left, right = memory_pair(client, server, client_mod=buffers or mod)
+    for _ in range(3):
+        for end in (left, right):
+            attempt(end.obj.do_handshake)
+            end.flush()
+    if "words" in fault.__name__:
+        right.obj.write(b"last words")
+    if "goodbye" in fault.__name__:
+        attempt(right.obj.unwrap)
+    right.flush()
+    if fault in (plain_text, broken_record, too_long):
+        left.incoming.write(b"plain text" if fault is plain_text else foreign)
+    elif "goodbye" not in fault.__name__:
+        left.incoming.write(foreign[:7] if fault is half_record else b"")
+        left.incoming.write_eof()
+    return [told(left.obj.read, 100) for _ in range(3)] + [told(left.obj.unwrap)]
+
+
 @table(PARTINGS)
 def test_parting_in_memory(compare, fault, version, pki):
     """Objects see the end of a connection as the stdlib's do."""
-
-    def scene(mod):
-        with Wire(ssl, pki, version, "unix", "server") as helper:
-            # A record of that helper belongs to another connection: it cannot be decrypted.
-            foreign = helper.say(b"x")
-        client = client_context(mod, pki, version)
-        server = server_context(ssl, pki, version)
-        left, right = memory_pair(client, server, client_mod=mod)
-        stories = []
-        for _ in range(3):
-            for end in (left, right):
-                attempt(end.obj.do_handshake)
-                end.flush()
-        if "words" in fault.__name__:
-            right.obj.write(b"last words")
-        if "goodbye" in fault.__name__:
-            attempt(right.obj.unwrap)
-        right.flush()
-        if fault in (plain_text, broken_record, too_long):
-            left.incoming.write(b"plain text" if fault is plain_text else foreign)
-        elif "goodbye" not in fault.__name__:
-            left.incoming.write(foreign[:7] if fault is half_record else b"")
-            left.incoming.write_eof()
-        for _ in range(3):
-            stories.append(outcome(left.obj.read, 100))
-        stories.append(outcome(left.obj.unwrap))
-        return stories
-
-    compare(scene)
+    compare(lambda mod: part_in_memory(mod, fault, version, pki))
 
 
 # --- Waiting -----------------------------------------------------------------------------------
