@@ -41,17 +41,15 @@ else:
             return _cast(_POINTER, self._address)
 
     try:
-        from _ssl import MemoryBIO as _host_bio
+        from _ssl import MemoryBIO as _HostBIO
     except ImportError:
-        _host_bio = None
+        _HostBIO = type(None)
     _environment = native.environment(
         native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
         _errors.no_socket,
         _errors.want_read,
-        _host_bio,
-        getattr(_host_bio, "read", None),
-        getattr(_host_bio, "write", None),
+        _HostBIO(),
         SIZE_MAX,
     )
 
