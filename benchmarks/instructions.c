@@ -220,10 +220,14 @@ shake_fresh(void)
 static void
 peer_cert(void)
 {
-    sb_block block = {0};
+    sb_block block;
+    sb_cert *cert;
 
-    REQUIRE(sb_conn_peer_cert(memory.near, 1, &block, &err) == 1);
+    REQUIRE(sb_conn_peer_cert(memory.near, &cert, &block, &err) == 1);
     sb_block_clear(&block);
+    REQUIRE(sb_cert_fields(&cert, 1, &block, &err) == SB_OK);
+    sb_block_clear(&block);
+    sb_cert_free(cert);
 }
 
 static void

@@ -64,8 +64,10 @@ class Side:
 
     def forgetter(self) -> Callable[[], None]:
         """Return what drops all that is remembered of certificates: sslbind keeps their dicts."""
-        known = importlib.import_module("sslbind._certs")._known if self.name == "sslbind" else {}
-        return known.clear
+        if self.name != "sslbind":
+            return {}.clear
+        forget: Callable[[], None] = importlib.import_module("sslbind._certs").known_infos.clear
+        return forget
 
     def chain_forgetter(self) -> Callable[[], None]:
         """Return what drops all that is remembered of verifications: sslbind keeps digests."""

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 # What has been read of certificates lately, by their DER form: a program meets few of them, and
 # each many times. The values of such a dict cannot change, so a shallow copy is one's own.
 _KNOWN_MAX = 256
-_known: dict[bytes, Info] = {}
-
-
-def known_info(der: bytes) -> Info | None:
-    """Return the dict of a certificate that has been read before, else None."""
-    info = _known.get(der)
-    return None if info is None else info.copy()
+known_infos: dict[bytes, Info] = {}
 
 
 def load_info(der: bytes, marshalled: bytes) -> Info:
@@ -33,9 +27,9 @@ def load_info(der: bytes, marshalled: bytes) -> Info:
     if unknown:
         _warn(unknown)
     else:
-        if len(_known) >= _KNOWN_MAX:
-            _known.clear()
-        _known[der] = info.copy()
+        if len(known_infos) >= _KNOWN_MAX:
+            known_infos.clear()
+        known_infos[der] = info.copy()
     own: Info = info
     return own
 

@@ -13,7 +13,7 @@ from _weakref import ref
 
 from . import _errors, _ffi
 from ._bio import MemoryBIO
-from ._certs import Certificate, check, known_info, load_info, take_list
+from ._certs import Certificate, known_infos, load_info, take_list
 from ._constants import MODERN_DEFAULTS, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER
 from ._ffi import AGAIN, PLAIN, REFCOUNTED, SIZE_MAX, ZERO_RETURN, ffi, lib, native
 from ._pump import Pump
@@ -236,36 +236,33 @@ class _SSLSocket(Operations):
 
         None if the peer sent none. Raises: ValueError: the handshake is not done.
         """
-        while (found := self._peer_cert(False)) is None:
-            if self._lacks_peer_cert(False):
+        while (found := self._peer_cert(None if der else known_infos)) is None:
+            if self._lacks_peer_cert(der):
                 return None
-        verified, encoded = found
+        encoded, info = found
         if der:
             return encoded
-        if not verified:
-            return {}
-        info = known_info(encoded)
-        if info is None:
-            while (found := self._peer_cert(True)) is None:
-                if self._lacks_peer_cert(True):
-                    return None
-            info = load_info(*found[1:])
-        return info
+        if type(info) is dict:
+            return info.copy()
+        return load_info(encoded, info) if info else {}
 
-    def _lacks_peer_cert(self, fields: bool) -> bool:
+    def _lacks_peer_cert(self, der: bool) -> bool:
         """Ask once more, for the error; False if all is well by now, as another thread may see to.
 
         Raises: as `getpeercert`.
         """
-        block = ffi.new("sb_block *")
-        err = _errors.new_record()
-        status = lib.sb_conn_peer_cert(self._c_conn, fields, block, err)
-        if status == _ffi.WANT_READ:
+        cert, block, err = ffi.new("sb_cert **"), ffi.new("sb_block *"), _errors.new_record()
+        verified = lib.sb_conn_peer_cert(self._c_conn, cert, block, err)
+        if verified == _ffi.WANT_READ:
             raise ValueError("handshake not done yet")
-        if status != _ffi.BAD_ARG:
-            check(status, block, err)
+        if verified == _ffi.BAD_ARG:
+            return True
+        _errors.check(verified, err)
         lib.sb_block_clear(block)
-        return bool(status == _ffi.BAD_ARG)
+        certificate = Certificate._wrap(cert[0])
+        if verified and not der:
+            certificate.get_info()
+        return False
 
     def get_verified_chain(self) -> list[Certificate] | None:
         """Return the chain from the peer's certificate to a trusted one, None if unverified."""

@@ -246,17 +246,27 @@ class Operations:
         timeout = _gettimeout(sock)
         return -1.0 if timeout is None else timeout
 
-    def _peer_cert(self, fields: bool, /) -> tuple[Any, ...] | None:
-        """Return whether it was to be verified, and DER; then its fields, if these are asked for.
+    def _peer_cert(self, known: dict[bytes, Any] | None, /) -> tuple[bytes, Any] | None:
+        """Return DER, and what `known` has by it; else the fields, for marshal.loads().
 
-        None: there is none, or it failed.
+        Without `known` or verification the latter are b"". None: there is none, or it failed.
         """
-        block = ffi.new("sb_block *")
-        verified = lib.sb_conn_peer_cert(self._c_conn, fields, block, _errors.new_record())
+        cert, block, err = ffi.new("sb_cert **"), ffi.new("sb_block *"), _errors.new_record()
+        verified = lib.sb_conn_peer_cert(self._c_conn, cert, block, err)
         if verified < 0:
-            lib.sb_block_clear(block)
             return None
-        return (verified, *_ffi.items(block)) if fields else (verified, _ffi.item(block))
+        try:
+            der = _ffi.item(block)
+            if not verified or known is None:
+                return der, b""
+            info = known.get(der)
+            if info is not None:
+                return der, info
+            status = lib.sb_cert_fields(cert, 1, block, err)
+            fields = _ffi.item(block)
+            return (der, fields) if status == _ffi.OK else None
+        finally:
+            lib.sb_cert_free(cert[0])
 
     def read(self, size: int, buffer: Any = None, /) -> Any:
         """Return up to `size` bytes, or put them into `buffer` and return how many.

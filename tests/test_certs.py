@@ -336,8 +336,8 @@ def test_getpeercert_while_the_handshake_ends(pki, monkeypatch):
         end.flush()
     ask = _SSLSocket._peer_cert
 
-    def ask_too_early(conn, fields):
-        found = ask(conn, fields)
+    def ask_too_early(conn, known):
+        found = ask(conn, known)
         if found is None:
             left.obj.do_handshake()
         return found

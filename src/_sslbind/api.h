@@ -247,9 +247,9 @@ void sb_free(void *memory);
 /* Certificates, an item each: DER (pem = 0) or PEM. i2d_X509(3) */
 int sb_cert_encode(sb_cert **certs, size_t n, int pem, sb_block *out, sb_error *err);
 
-/* The fields of certificates (RFC 5280), as one more item of `out`, for marshal.loads(): a list
- * of pairs, of which the first is the dict of getpeercert(), the second a tuple of the numbers of
- * general names whose type nobody knows. */
+/* The fields of certificates (RFC 5280), one item for marshal.loads(): a list of pairs, of which
+ * the first is the dict of getpeercert(), the second a tuple of the numbers of general names whose
+ * type nobody knows. */
 int sb_cert_fields(sb_cert **certs, size_t n, sb_block *out, sb_error *err);
 
 /* The subject in RFC 2253 form, for a repr; one item. X509_NAME_print_ex(3) */
@@ -357,10 +357,10 @@ int sb_conn_sigalg(sb_conn *conn, int peer, const char **out, sb_error *err);
 /* The tls-unique channel binding of RFC 5929 3.1; returns its length, 0: none yet. */
 int sb_conn_tls_unique(sb_conn *conn, char out[64]);
 
-/* The peer's certificate: DER and, with fields = 1, what sb_cert_fields() gives. Returns 1 if the
- * context asks for verification, else 0. SB_BAD_ARG: the peer sent none; SB_WANT_READ: the
- * handshake is not done. */
-int sb_conn_peer_cert(sb_conn *conn, int fields, sb_block *out, sb_error *err);
+/* The peer's certificate, for the caller to free, and its DER form. Returns 1 if the context asks
+ * for verification, else 0. SB_BAD_ARG: the peer sent none; SB_WANT_READ: the handshake is not
+ * done. */
+int sb_conn_peer_cert(sb_conn *conn, sb_cert **cert, sb_block *der, sb_error *err);
 /* The chain that was verified or, with verified = 0, the one that was sent, with the leaf
  * first. As sb_ctx_ca_certs(); SB_BAD_ARG: there is none. */
 int sb_conn_chain(sb_conn *conn, int verified, sb_cert ***certs, size_t *n, sb_error *err);

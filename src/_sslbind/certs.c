@@ -526,6 +526,7 @@ sb_cert_fields(sb_cert **certs, size_t n, sb_block *out, sb_error *err)
     sb_sequence list;
     int ok;
 
+    sb_block_init(out);
     sb_clear_queue();
     ok = (memory = BIO_new(BIO_s_mem())) != NULL;
     list = sb_put_sequence(out, '[');

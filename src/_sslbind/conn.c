@@ -477,25 +477,24 @@ sb_conn_tls_unique(sb_conn *conn, char out[64])
 /* ---------------------------------------------------------------- certificates */
 
 int
-sb_conn_peer_cert(sb_conn *conn, int fields, sb_block *out, sb_error *err)
+sb_conn_peer_cert(sb_conn *conn, sb_cert **cert, sb_block *der, sb_error *err)
 {
-    sb_cert *cert;
+    X509 *found;
     int status;
 
-    sb_block_init(out);
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
-    cert = (sb_cert *)SSL_get0_peer_certificate(conn->ssl);
+    *cert = (sb_cert *)(found = SSL_get0_peer_certificate(conn->ssl));
     if (!SSL_is_init_finished(conn->ssl))
         status = SB_WANT_READ;
-    else if (cert == NULL)
+    else if (found == NULL)
         status = SB_BAD_ARG;
     else
-        status = sb_cert_encode(&cert, 1, 0, out, err);
-    if (status == SB_OK && fields)
-        status = sb_cert_fields(&cert, 1, out, err);
-    if (status == SB_OK)
+        status = sb_cert_encode(cert, 1, 0, der, err);
+    if (status == SB_OK) {
+        X509_up_ref(found);
         status = sb_ctx_verify_mode(conn->ctx) != 0;
+    }
     sb_conn_leave(conn);
     return status;
 }

@@ -292,7 +292,7 @@ describe(void *arg)
         sb_cipher cipher;
         sb_block block;
         sb_error err;
-        sb_cert **certs;
+        sb_cert *cert, **certs;
         size_t n;
         int verified;
 
@@ -305,8 +305,10 @@ describe(void *arg)
         sb_conn_session_reused(conn);
         sb_conn_group(conn, &name, &err);
         sb_session_free(sb_conn_session(conn));
-        if (sb_conn_peer_cert(conn, 0, &block, &err) >= 0)
+        if (sb_conn_peer_cert(conn, &cert, &block, &err) >= 0) {
             sb_block_clear(&block);
+            sb_cert_free(cert);
+        }
         for (verified = 0; verified < 2; verified++)
             if (sb_conn_chain(conn, verified, &certs, &n, &err) == SB_OK)
                 free_certs(certs, n);

@@ -93,6 +93,13 @@ put_scratch(char *memory)
         free(memory);
 }
 
+static PyObject *
+strong(PyObject *object)
+{
+    Py_INCREF(object);
+    return object;
+}
+
 static int
 raise(PyObject *exception)
 {
@@ -997,40 +1004,68 @@ operations_timeout(operations *self, PyObject *unused)
 }
 
 static PyObject *
-as_items(const sb_block *block, int first)
+take_bytes(sb_block *block)
 {
-    PyObject *tuple = PyTuple_New((Py_ssize_t)block->n + 1), *item = PyLong_FromLong(first);
-    size_t i, start = 0;
+    PyObject *bytes = PyBytes_FromStringAndSize(block->data, (Py_ssize_t)block->len);
 
-    for (i = 0; tuple != NULL && item != NULL; i++) {
-        PyTuple_SetItem(tuple, (Py_ssize_t)i, item);
-        if (i == block->n)
-            return tuple;
-        item = PyBytes_FromStringAndSize(block->data + start, (Py_ssize_t)(block->ends[i] - start));
-        start = block->ends[i];
-    }
-    Py_XDECREF(tuple);
-    Py_XDECREF(item);
-    return NULL;
+    sb_block_clear(block);
+    return bytes;
+}
+
+/* What `known` has of a certificate, by its DER form, else its fields, as marshal.loads() takes
+ * them. None: they could not be read. */
+static PyObject *
+look_up(sb_cert *cert, PyObject *der, PyObject *known)
+{
+    PyObject *found = PyDict_GetItemWithError(known, der);
+    sb_block block;
+    sb_error err;
+
+    if (found != NULL)
+        return strong(found);
+    if (PyErr_Occurred())
+        return NULL;
+    if (sb_cert_fields(&cert, 1, &block, &err) == SB_OK)
+        return take_bytes(&block);
+    sb_block_clear(&block);
+    return strong(Py_None);
+}
+
+/* Of its DER form and what is known of it, b"" if it is not verified. Takes the certificate. */
+static PyObject *
+describe(sb_cert *cert, sb_block *block, int verified, PyObject *known)
+{
+    PyObject *der = take_bytes(block), *fields = NULL, *pair = NULL;
+
+    if (der != NULL && verified && known != Py_None)
+        fields = look_up(cert, der, known);
+    else if (der != NULL)
+        fields = PyBytes_FromStringAndSize(NULL, 0);
+    if (fields == Py_None)
+        pair = strong(fields);
+    else if (fields != NULL)
+        pair = PyTuple_Pack(2, der, fields);
+    Py_XDECREF(der);
+    Py_XDECREF(fields);
+    sb_cert_free(cert);
+    return pair;
 }
 
 static PyObject *
-operations_peer_cert(operations *self, PyObject *fields)
+operations_peer_cert(operations *self, PyObject *known)
 {
     PyThreadState *thread;
-    PyObject *found;
-    sb_block block;
+    sb_block der;
     sb_error err;
+    sb_cert *cert;
     int verified;
 
     if (!is_ready(self))
         return NULL;
     thread = PyEval_SaveThread();
-    verified = sb_conn_peer_cert(self->conn, fields == Py_True, &block, &err);
+    verified = sb_conn_peer_cert(self->conn, &cert, &der, &err);
     PyEval_RestoreThread(thread);
-    found = verified < 0 ? Py_BuildValue("") : as_items(&block, verified);
-    sb_block_clear(&block);
-    return found;
+    return verified < 0 ? strong(Py_None) : describe(cert, &der, verified, known);
 }
 
 /* A pump is there for buffers that are not of our own class: those of the interpreter's class it is
@@ -1061,13 +1096,6 @@ weak(PyObject *object)
 {
     if (object != Py_None)
         return PyWeakref_NewRef(object, NULL);
-    Py_INCREF(object);
-    return object;
-}
-
-static PyObject *
-strong(PyObject *object)
-{
     Py_INCREF(object);
     return object;
 }
