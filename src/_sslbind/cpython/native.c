@@ -37,6 +37,7 @@ enum {
     SCRATCH = 256 * 1024, /* what asyncio asks for, always */
     KEPT = 4,             /* buffers of that size */
     SMALL = 4096,         /* handed over as bytes, for a memoryview costs more than a copy */
+    EXPECTED = 4,         /* large reads, after one that has filled what it asked for */
     SHARED = 100000000,   /* nanoseconds after which another thread that wrote is forgotten */
 };
 
@@ -72,7 +73,7 @@ typedef struct operations {
     sb_conn *conn;    /* its own */
     const environment *env;
     int draining;
-    int fills; /* its last large read has filled more than half of what it asked for */
+    int fills; /* large reads that are still expected to fill more than half of what they ask for */
 } operations;
 
 static char *scratch[KEPT];
@@ -879,15 +880,18 @@ read_by_scratch(operations *self, size_t size)
 }
 
 /* A program asks for more than there is, as a rule: to copy little is cheaper than to cut much off.
- * A transfer that fills what it asks for will do so again, and a copy would be a tenth of its time.
- */
+ * A transfer that fills what it asks for will do so again, although it meets moments when little is
+ * there, and a copy would be a tenth of its time. */
 static PyObject *
 read_many_bytes(operations *self, size_t size)
 {
     size_t cap = size < SCRATCH ? size : SCRATCH;
     PyObject *data = self->fills ? read_bytes(self, cap) : read_by_scratch(self, cap);
 
-    self->fills = data != NULL && (size_t)PyBytes_Size(data) > cap / 2;
+    if (data != NULL && (size_t)PyBytes_Size(data) > cap / 2)
+        self->fills = EXPECTED;
+    else if (self->fills > 0)
+        self->fills--;
     return data;
 }
 
