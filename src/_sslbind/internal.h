@@ -74,7 +74,7 @@ struct sb_bio {
 /* Bytes that a write encrypts before they are moved on. */
 enum {
     SB_BATCH = 64 * 1024, /* larger ones fall out of the second-level cache */
-    SB_LARGE_BATCH = 256 * 1024, /* over the interpreter's MemoryBIO: see set_buffers() */
+    SB_LARGE_BATCH = 1024 * 1024, /* over the interpreter's MemoryBIO: see set_buffers() */
 };
 
 /* The transport as OpenSSL's BIO sees it; io.c has the theory. */
