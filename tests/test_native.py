@@ -188,6 +188,9 @@ def test_others_run_during_a_large_write(pki):
     assert take(right, size + 6) == bytes(size) + b"behind"
 
 
+REFUSED = 2  # OpenSSL itself was amidst a write, as others have just made large ones: once more
+
+
 @pytest.mark.usefixtures("hurry")
 def test_fork_during_a_large_write(pki):
     """A child's writes are its own, and not the rest of that of a thread of its parent's."""
@@ -203,9 +206,13 @@ def test_fork_during_a_large_write(pki):
                     try:
                         written = [left.obj.write(bytes(n)) for n in (5, size)]
                         status = int(written != [5, size])
+                    except sslbind.SSLError as exc:
+                        status = REFUSED if exc.reason == "BAD_LENGTH" else 1
                     finally:
                         os._exit(status)
-                statuses.append(os.waitpid(child, 0)[1])
+                status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                if status != REFUSED:
+                    statuses.append(status)
 
     with Peer(fork):
         while not statuses and time.monotonic() < end:  # until it has had its turn amidst one
