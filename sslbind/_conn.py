@@ -42,14 +42,16 @@ else:
 
     try:
         from _ssl import MemoryBIO as _HostBIO
-    except ImportError:
-        _HostBIO = type(None)
+
+        _host_bio = _HostBIO()
+    except Exception:  # there is none, or somebody's stand-in: such are pumped
+        _host_bio = None
     _environment = native.environment(
         native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
         _errors.no_socket,
         _errors.want_read,
-        _HostBIO(),
+        _host_bio,
         SIZE_MAX,
     )
 

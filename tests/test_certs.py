@@ -17,7 +17,7 @@ from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from links import client_context, memory_pair, server_context, shake_memory
 from outcomes import ORACLE, PYPY, outcome
-from pki import HOST, utc
+from pki import HOST, Leaf, key_pem, utc
 
 import sslbind
 from sslbind._conn import _SSLSocket
@@ -321,9 +321,33 @@ def peer_certificate(mod, pki, mode="CERT_REQUIRED", leaf=None, **how):
     client = client_context(mod, pki)
     client.check_hostname = False
     client.verify_mode = mod.VerifyMode[mode]
+    if leaf is not None:
+        client.load_verify_locations(leaf.both)
     left, right = memory_pair(client, server_context(ssl, pki, leaf=leaf), client_mod=mod)
     shake_memory(left, right)
     return left.obj.getpeercert(**how)
+
+
+@pytest.mark.parametrize("mode", ("CERT_REQUIRED", "CERT_NONE"))
+@pytest.mark.parametrize("binary", (True, False))
+def test_getpeercert_that_cannot_be_read(pki, tmp_path, mode, binary):
+    """A name that is no UTF-8 is an error each time, but only for whoever asks for the names."""
+    odd = builder(subject=odd_names()).add_extension(raw_host("höst".encode("latin-1")), False)
+    cert = odd.sign(KEY, hashes.SHA256())
+    both = tmp_path / "odd.pem"
+    both.write_bytes(key_pem(KEY) + cert.public_bytes(serialization.Encoding.PEM))
+    leaf = Leaf("", "", str(both), cert.public_bytes(serialization.Encoding.DER))
+    seen = [
+        outcome(peer_certificate, mod, pki, mode, leaf, binary_form=binary)
+        for mod in (sslbind, sslbind, ssl)
+    ]
+    assert seen[0] == seen[1]
+    if ORACLE:
+        assert seen[0] == seen[2]
+    if mode == "CERT_REQUIRED" and not binary:
+        assert seen[0].error == "UnicodeError"
+    else:
+        assert seen[0].value == (leaf.der if binary else {})
 
 
 def test_getpeercert_while_the_handshake_ends(pki, monkeypatch):

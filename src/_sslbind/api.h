@@ -359,7 +359,7 @@ int sb_conn_tls_unique(sb_conn *conn, char out[64]);
 
 /* The peer's certificate, for the caller to free, and its DER form. Returns 1 if the context asks
  * for verification, else 0. SB_BAD_ARG: the peer sent none; SB_WANT_READ: the handshake is not
- * done. */
+ * done. After a failure the one is NULL, the other empty. */
 int sb_conn_peer_cert(sb_conn *conn, sb_cert **cert, sb_block *der, sb_error *err);
 /* The chain that was verified or, with verified = 0, the one that was sent, with the leaf
  * first. As sb_ctx_ca_certs(); SB_BAD_ARG: there is none. */

@@ -479,20 +479,23 @@ sb_conn_tls_unique(sb_conn *conn, char out[64])
 int
 sb_conn_peer_cert(sb_conn *conn, sb_cert **cert, sb_block *der, sb_error *err)
 {
-    X509 *found;
+    sb_cert *found;
     int status;
 
+    sb_block_init(der);
+    *cert = NULL;
     if ((status = sb_conn_enter(conn, err)) != SB_OK)
         return status;
-    *cert = (sb_cert *)(found = SSL_get0_peer_certificate(conn->ssl));
+    found = (sb_cert *)SSL_get0_peer_certificate(conn->ssl);
     if (!SSL_is_init_finished(conn->ssl))
         status = SB_WANT_READ;
     else if (found == NULL)
         status = SB_BAD_ARG;
     else
-        status = sb_cert_encode(cert, 1, 0, der, err);
+        status = sb_cert_encode(&found, 1, 0, der, err);
     if (status == SB_OK) {
-        X509_up_ref(found);
+        X509_up_ref((X509 *)found);
+        *cert = found;
         status = sb_ctx_verify_mode(conn->ctx) != 0;
     }
     sb_conn_leave(conn);

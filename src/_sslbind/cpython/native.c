@@ -37,7 +37,7 @@ enum {
     SCRATCH = 256 * 1024, /* what asyncio asks for, always */
     KEPT = 4,             /* buffers of that size */
     SMALL = 4096,         /* handed over as bytes, for a memoryview costs more than a copy */
-    EXPECTED = 4,         /* large reads, after one that has filled what it asked for */
+    EXPECTED = 4,         /* large reads, after one that has filled more than half */
     SHARED = 100000000,   /* nanoseconds after which another thread that wrote is forgotten */
 };
 
@@ -53,7 +53,7 @@ typedef struct environment {
     PyObject *get_timeout; /* of socket.socket, which gevent and eventlet override */
     PyObject *no_socket;
     PyObject *want_read;
-    PyObject *bio; /* the interpreter's own MemoryBIO, or None: it has no such methods */
+    PyObject *bio; /* the interpreter's own MemoryBIO, or None */
     array_fn *bio_read;
     object_fn *bio_write;
     PyObject *eof;       /* the name of a property */
@@ -1022,20 +1022,26 @@ static PyObject *
 look_up(sb_cert *cert, PyObject *der, PyObject *known)
 {
     PyObject *found = PyDict_GetItemWithError(known, der);
+    PyThreadState *thread;
     sb_block block;
     sb_error err;
+    int status;
 
     if (found != NULL)
         return strong(found);
     if (PyErr_Occurred())
         return NULL;
-    if (sb_cert_fields(&cert, 1, &block, &err) == SB_OK)
+    thread = PyEval_SaveThread(); /* it may have thousands of names */
+    status = sb_cert_fields(&cert, 1, &block, &err);
+    PyEval_RestoreThread(thread);
+    if (status == SB_OK)
         return take_bytes(&block);
     sb_block_clear(&block);
     return strong(Py_None);
 }
 
-/* Of its DER form and what is known of it, b"" if it is not verified. Takes the certificate. */
+/* Of its DER form and what is known of it: b"" if that is not asked for, or it is not verified.
+ * None: its fields could not be read. Takes the certificate. */
 static PyObject *
 describe(sb_cert *cert, sb_block *block, int verified, PyObject *known)
 {
@@ -1282,7 +1288,8 @@ static PyType_Spec operations_spec = {
 
 /* ---------------------------------------------------------------- the module */
 
-/* The function behind a method, if it is one of C that is called in this way; else NULL. */
+/* The function behind an object's own method, if it is one of C that is called in this way; else
+ * NULL. */
 static PyCFunction
 function_of(PyObject *object, const char *name, int flags)
 {
@@ -1291,7 +1298,8 @@ function_of(PyObject *object, const char *name, int flags)
 
     if (method == NULL)
         PyErr_Clear();
-    else if (Py_TYPE(method) == &PyCFunction_Type && PyCFunction_GetFlags(method) == flags)
+    else if (Py_TYPE(method) == &PyCFunction_Type && PyCFunction_GetFlags(method) == flags &&
+             PyCFunction_GetSelf(method) == object)
         function = PyCFunction_GetFunction(method);
     Py_XDECREF(method);
     return function;
