@@ -517,6 +517,22 @@ sb_conn_leave(sb_conn *conn)
 /* One try at the operation; > 0 or SB_OK when it is done. */
 typedef int step_fn(sb_conn *conn, void *arg, sb_error *err);
 
+/* The ephemeral keys of TLS 1.3 are of no use after the handshake, and to be erased (RFC 8446 7.1);
+ * OpenSSL keeps them as long as the connection, 7 KB of an ML-KEM. See: EVP_PKEY_set_type(3). */
+static void
+erase_keys(SSL *ssl)
+{
+    EVP_PKEY *own = NULL, *of_peer = NULL;
+
+    if (SSL_get_tmp_key(ssl, &own))
+        EVP_PKEY_set_type(own, EVP_PKEY_X25519);
+    if (SSL_get_peer_tmp_key(ssl, &of_peer))
+        EVP_PKEY_set_type(of_peer, EVP_PKEY_X25519);
+    EVP_PKEY_free(own);
+    EVP_PKEY_free(of_peer);
+    sb_clear_queue();
+}
+
 /* Handshakes read the context all along, so it may not change under them; data does not. */
 static int
 turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
@@ -532,6 +548,9 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     status = step(conn, arg, err);
     if (conn->held != NULL)
         sb_conn_let_go_ctx(conn);
+    if (conn->in_handshake && SSL_is_init_finished(conn->ssl) &&
+        SSL_version(conn->ssl) == TLS1_3_VERSION)
+        erase_keys(conn->ssl);
     conn->delivered = 0;
     conn->room = 0;
     conn->peeked = 0;
