@@ -94,7 +94,6 @@ sb_object_by_text(const char *text, int any, sb_block *out, int *nid, sb_error *
     ASN1_OBJECT *object;
 
     sb_block_init(out);
-    sb_clear_queue();
     if ((object = OBJ_txt2obj(text, any ? 0 : 1)) == NULL)
         return SB_FAIL(err, SB_BAD_ARG, "unknown object");
     *nid = OBJ_obj2nid(object);
@@ -109,7 +108,6 @@ sb_object_by_nid(int nid, sb_block *out, sb_error *err)
     const ASN1_OBJECT *object;
 
     sb_block_init(out);
-    sb_clear_queue();
     if ((object = OBJ_nid2obj(nid)) == NULL)
         return SB_FAIL(err, SB_BAD_ARG, "unknown NID");
     add_object(object, out);
