@@ -7,6 +7,7 @@ What is not hot, `_bio` and `_conn` add to either.
 from __future__ import annotations
 
 import _socket
+import _thread
 import operator
 from _weakref import ref
 from collections import deque
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 # asyncio always asks for 256 KiB. PyPy makes bytes of more than about 128 KiB in memory fresh from
 # the kernel, whose page faults cost as much as the decryption: there a read delivers less, if it
-# is not asyncio's, which does more for each than that.
+# is not asyncio's, which does more for each than that, and if no other thread may have the GIL
+# when it is done: that costs milliseconds, however much was read.
 _LARGE = 256 * 1024
 _LARGE_OF_OTHERS = _LARGE if REFCOUNTED else 64 * 1024
 _large_pool: deque[Any] = deque()
 
 _c_read, _c_write = lib.sb_conn_read, lib.sb_conn_write
+_count = _thread._count  # of other threads
 _CHARS, _from_buffer, _release = ffi.typeof("char[]"), ffi.from_buffer, ffi.release
 
 NULL = ffi.NULL
@@ -297,7 +300,8 @@ class Operations:
             if size > SIZE_MAX:
                 raise OverflowError("signed integer is greater than maximum")
             pool, cap = _large_pool, _LARGE
-            size = min(size, _LARGE_OF_OTHERS if self._pump is None else _LARGE)
+            alone = self._pump is None and (self._sock is None or not _count())
+            size = min(size, _LARGE_OF_OTHERS if alone else _LARGE)
         try:
             scratch = pool.pop()
         except IndexError:
