@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 from . import _ffi
 from ._ffi import ffi
@@ -97,6 +98,7 @@ Timeout = socket.timeout
 _HOSTNAME_MISMATCH = 62
 _IP_ADDRESS_MISMATCH = 64
 
+_SHOWS_CODES = sys.version_info >= (3, 14)
 _TEXTS = {
     SSL_ERROR_ZERO_RETURN: "TLS/SSL connection has been closed (EOF)",
     SSL_ERROR_WANT_X509_LOOKUP: "The operation did not complete (X509 lookup)",
@@ -186,9 +188,10 @@ def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "re
     if status == _ffi.CLOSED:
         return SSLError("Underlying socket has been closed.")
     if status in (_ffi.FAILED, _ffi.BAD_ARG):
-        what = _ffi.text(err.text) or "unknown error"
-        if not err.code:
-            what = _ffi.text(err.text) or _TEXTS.get(err.ssl_error, what)
+        what = _ffi.text(err.text)
+        if not what and err.code:
+            what = f"unknown error ({err.code:#x})" if _SHOWS_CODES else "unknown error"
+        what = what or _TEXTS.get(err.ssl_error, "unknown error")
         return _make(SSLError, err.ssl_error or err.reason, err, what)
     return _make(SSLError, SSL_ERROR_INVALID_ERROR_CODE, err, "Invalid error code")
 

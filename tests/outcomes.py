@@ -8,11 +8,18 @@ import sys
 import warnings
 from typing import NamedTuple
 
+import sslbind
+
 PYPY = platform.python_implementation() == "PyPy"
 
 # CPython's own ssl is the oracle from 3.10 on. 3.9 differs from all that came later in many small
 # ways, and PyPy's module has faults of its own: there the tests judge sslbind alone.
 ORACLE = not PYPY and sys.version_info >= (3, 10)
+
+# OpenSSL's words for a certificate that is not valid yet.
+NOT_YET_VALID = "certificate is not yet valid"
+if sslbind.OPENSSL_VERSION_INFO >= (3, 6):
+    NOT_YET_VALID += " or the system clock is incorrect"
 
 # CPython ends its messages with the line of its C source; PyPy has no such line to show.
 _PLACE = re.compile(r" \(_ssl\.c:\d+\)")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import trustme
+from outcomes import NOT_YET_VALID
 
 
 def test_report(cli, serve, shake, pki, version):
@@ -37,7 +38,7 @@ def test_version_limits(cli, serve, shake, pki):
     "leaf, words",
     [
         ("expired", "certificate has expired (code 10)"),
-        ("not_yet", "certificate is not yet valid (code 9)"),
+        ("not_yet", f"{NOT_YET_VALID} (code 9)"),
         ("self_signed", "self-signed certificate (code 18)"),
         ("unknown", "unable to get local issuer certificate (code 20)"),
         ("wrong_host", "certificate is not valid for 'localhost' (code 62)"),

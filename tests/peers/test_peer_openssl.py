@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 import pytest
+from outcomes import NOT_YET_VALID
 
 import sslbind
 
@@ -132,7 +133,7 @@ def test_client_certificate_is_missing(s_server, client_context, pki, version):
         ("unknown", 20, "unable to get local issuer certificate"),
         ("self_signed", 18, "self-signed certificate"),
         ("expired", 10, "certificate has expired"),
-        ("not_yet", 9, "certificate is not yet valid"),
+        ("not_yet", 9, NOT_YET_VALID),
         ("wrong_host", 62, "Hostname mismatch, certificate is not valid for 'localhost'."),
     ],
 )
