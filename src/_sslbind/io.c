@@ -518,7 +518,8 @@ sb_conn_leave(sb_conn *conn)
 typedef int step_fn(sb_conn *conn, void *arg, sb_error *err);
 
 /* The ephemeral keys of TLS 1.3 are of no use after the handshake, and to be erased (RFC 8446 7.1);
- * OpenSSL keeps them as long as the connection, 7 KB of an ML-KEM. See: EVP_PKEY_set_type(3). */
+ * OpenSSL keeps them as long as the connection, 7 KB of an ML-KEM. To those that a client offered
+ * and the server did not choose, no function leads. See: EVP_PKEY_set_type(3). */
 static void
 erase_keys(SSL *ssl)
 {
