@@ -485,6 +485,68 @@ def test_fork(pki, version):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("close", (False, True), ids=("goes on", "closes"))
+def test_fork_in_a_callback(pki, version, close):
+    """What the callback belongs to goes on in both processes, or the child closes it there."""
+    run_script(
+        """
+        import os, sys
+        import sslbind
+        from links import client_context, memory_pair, server_context, shake_memory
+
+        class Files:
+            ca, both = sys.argv[1], sys.argv[2]
+        Files.server = Files
+        server = server_context(sslbind, Files, sys.argv[3])
+        close = sys.argv[4] == "True"
+
+        def shake(number):
+            # Fork in this message of the handshake; return False if there are fewer.
+            messages, child = 0, None
+
+            def on_message(*args):
+                nonlocal messages, child
+                messages += 1
+                if messages == number:
+                    child = os.fork()
+                    if child == 0 and close:
+                        left.obj._sslobj._close()
+
+            client = client_context(sslbind, Files)
+            client._msg_callback = on_message
+            left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+            status = 1
+            try:
+                shake_memory(left, right)
+                left.obj.write(b"question")
+                left.flush()
+                assert right.obj.read(100) == b"question"
+                status = 0
+            except OSError:  # EBADF, or SSLError: what a closed one gives
+                if child != 0 or not close:
+                    raise
+                status = 0
+            finally:
+                if child == 0:
+                    os._exit(status)
+            if child is None:
+                return False
+            assert os.waitpid(child, 0)[1] == 0
+            return True
+
+        number = 1
+        while shake(number):
+            number += 1
+        assert number > 5
+        """,
+        pki.ca,
+        pki.server.both,
+        version,
+        str(close),
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_close_beside_a_forked_child(pki, version):
     """Closing in one process takes nothing from the other, which shares the socket."""
     run_script(
