@@ -18,14 +18,19 @@ leave_c(const SSL *ssl, int *held)
     *held = conn->held != NULL;
     sb_conn_let_go_ctx(conn);
     atomic_store(&conn->called_python, 1);
+    conn->in_callback = 1;
+    conn->caller = pthread_self();
     return conn->handle;
 }
 
 static void
 back_in_c(const SSL *ssl, int held)
 {
+    sb_conn *conn = SSL_get_app_data(ssl);
+
+    conn->in_callback = 0;
     if (held)
-        sb_conn_hold_ctx(SSL_get_app_data(ssl));
+        sb_conn_hold_ctx(conn);
 }
 
 /* ---------------------------------------------------------------- ALPN, NPN */

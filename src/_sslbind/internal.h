@@ -90,7 +90,8 @@ struct sb_conn {
     int read_watched; /* some thread is in poll(2) for this direction */
     int write_watched;
     int in_turn;
-    pthread_t turner; /* the thread that is in it */
+    int in_callback; /* into Python, amidst a turn, of this thread: */
+    pthread_t caller;
     int in_handshake; /* this turn began amidst one */
     sb_ctx *held; /* the context that this turn keeps from changing */
     int users;    /* calls in progress, those that wait included */

@@ -476,14 +476,14 @@ void
 sb_conn_lock(sb_conn *conn)
 {
     if (sb_generation_changed(&conn->generation)) {
-        int goes_on = conn->in_turn && pthread_equal(conn->turner, pthread_self());
+        int goes_on = conn->in_callback && pthread_equal(conn->caller, pthread_self());
 
         sb_mutex_init(&conn->lock);
         sb_cond_init(&conn->changed);
         conn->sleepers = conn->read_watched = conn->write_watched = 0;
         if (conn->writing && !pthread_equal(conn->writer, pthread_self()))
             conn->written = 0; /* of bytes that only that thread had */
-        conn->in_turn = conn->users = goes_on;
+        conn->in_turn = conn->in_callback = conn->users = goes_on;
         conn->writing = 0;
         conn->held = NULL;
         conn->sink = NULL;
@@ -689,7 +689,6 @@ announced_turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     int status;
 
     conn->in_turn = 1;
-    conn->turner = pthread_self();
     status = turn(conn, step, arg, err);
     conn->in_turn = 0;
     if (conn->sleepers > 0 && (is_done(status) || conn->moved))
