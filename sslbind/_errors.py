@@ -98,6 +98,7 @@ Timeout = socket.timeout
 _HOSTNAME_MISMATCH = 62
 _IP_ADDRESS_MISMATCH = 64
 
+# Of an error that OpenSSL has no text for.
 _SHOWS_CODES = sys.version_info >= (3, 14)
 _TEXTS = {
     SSL_ERROR_ZERO_RETURN: "TLS/SSL connection has been closed (EOF)",

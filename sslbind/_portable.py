@@ -300,8 +300,8 @@ class Operations:
             if size > SIZE_MAX:
                 raise OverflowError("signed integer is greater than maximum")
             pool, cap = _large_pool, _LARGE
-            alone = self._pump is None and (self._sock is None or not _count())
-            size = min(size, _LARGE_OF_OTHERS if alone else _LARGE)
+            for_large = self._pump is not None or (self._sock is not None and _count())
+            size = min(size, _LARGE if for_large else _LARGE_OF_OTHERS)
         try:
             scratch = pool.pop()
         except IndexError:

@@ -487,7 +487,7 @@ sb_conn_lock(sb_conn *conn)
         conn->writing = 0;
         conn->held = NULL;
         conn->sink = NULL;
-        if (goes_on) /* and unlocks */
+        if (goes_on) /* and unlocks it when it is done */
             pthread_mutex_lock(&conn->lock);
         sb_generation_done(&conn->generation);
     }
