@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import _thread
 import operator
+import sys
 from _weakref import ref
 from collections import deque
 
@@ -150,12 +151,28 @@ def _no_memory() -> NoReturn:
     raise MemoryError
 
 
+def _share_buffers(c_conn: Any, incoming: Any, outgoing: Any) -> bool:
+    """Let a connection use the BIOs of PyPy's own MemoryBIOs, if those are of the same OpenSSL.
+
+    PyPy's own ssl looks at nothing else of the two objects either.
+    """
+    host = sys.modules.get("_cffi_ssl._stdssl")
+    if host is None or not type(incoming) is type(outgoing) is host.MemoryBIO:
+        return False
+    mem = host.lib.BIO_s_mem()
+    status: int = lib.sb_conn_share_buffers(c_conn, incoming.bio, outgoing.bio, mem)
+    if status == _ffi.NO_MEMORY:
+        raise MemoryError
+    return status == _ffi.OK
+
+
 class Operations:
     """What `_SSLSocket`, which derives from it, does all day; its `_finish` does the rest."""
 
     __slots__ = (
         "_c_conn",
         "_context",
+        "_for_large",
         "_handle",
         "_keeper",
         "_owner",
@@ -167,6 +184,7 @@ class Operations:
 
     _c_conn: Any
     _context: Any
+    _for_large: bool  #: are its buffers those of another class, as asyncio's?
     _handle: Any
     _keeper: Any
     _go_on: Callable[..., int]
@@ -201,15 +219,18 @@ class Operations:
         self._context, self._server_hostname, self._parked = context, hostname, None
         self._owner = None if owner is None else ref(owner)
         self._sock = None if sock is None else ref(sock)
+        self._for_large = pump is not None
+        if pump is not None and _share_buffers(c_conn, incoming, outgoing):
+            pump = None
+        elif sock is None:
+            bios = (incoming._c_bio, outgoing._c_bio) if pump is None else (NULL, NULL)
+            if lib.sb_conn_set_buffers(c_conn, *bios) != _ffi.OK:
+                raise MemoryError
         self._pump = pump
         self._handle = handle = ffi.new_handle(ref(self))  # else it would live for ever
         lib.sb_conn_set_handle(self._c_conn, handle)
-        if sock is None:
-            bios = (incoming._c_bio, outgoing._c_bio) if pump is None else (NULL, NULL)
-            if lib.sb_conn_set_buffers(self._c_conn, *bios) != _ffi.OK:
-                raise MemoryError
-            if not REFCOUNTED:  # PyPy's own ssl does not save this memory either
-                lib.sb_conn_keep_memory(self._c_conn)
+        if sock is None and not REFCOUNTED:  # PyPy's own ssl does not save this memory either
+            lib.sb_conn_keep_memory(c_conn)
         if session is not None:
             err = _errors.new_record()
             if lib.sb_conn_set_session(c_conn, session._c_session, err) != _ffi.OK:
@@ -300,7 +321,7 @@ class Operations:
             if size > SIZE_MAX:
                 raise OverflowError("signed integer is greater than maximum")
             pool, cap = _large_pool, _LARGE
-            for_large = self._pump is not None or (self._sock is not None and _count())
+            for_large = self._for_large or (self._sock is not None and _count())
             size = min(size, _LARGE if for_large else _LARGE_OF_OTHERS)
         try:
             scratch = pool.pop()

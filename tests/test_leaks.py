@@ -196,7 +196,13 @@ def test_refused_writes_leak_nothing(pki):
 import ssl
 from links import memory_pair, shake_memory
 
-left, right = memory_pair(client, server, client_mod=ssl, server_mod=ssl)
+Kind = ssl
+if PYPY:  # C writes into what its own is made of, as its ssl does
+    class Kind:
+        class MemoryBIO(ssl.MemoryBIO):
+            pass
+
+left, right = memory_pair(client, server, client_mod=Kind, server_mod=Kind)
 shake_memory(left, right)
 left.outgoing.write_eof()
 
@@ -219,16 +225,18 @@ assert grown < (24_000_000 if PYPY else 3_000_000), grown
 
 
 @needs_proc
-def test_bios_and_objects_leak_nothing(pki):
+@pytest.mark.parametrize("of", ("sslbind", "ssl"))
+def test_bios_and_objects_leak_nothing(pki, of):
     """Memory BIOs, with data left in them, and objects go away."""
     measure(
         pki,
+        f"from {of} import MemoryBIO\n"
         """
 def make(n):
-    bio = sslbind.MemoryBIO()
+    bio = MemoryBIO()
     bio.write(b"x" * 20000)
     bio.read(10)
-    obj = client.wrap_bio(sslbind.MemoryBIO(), bio, server_hostname=HOST)
+    obj = client.wrap_bio(MemoryBIO(), bio, server_hostname=HOST)
     try:
         obj.do_handshake()
     except sslbind.SSLWantReadError:

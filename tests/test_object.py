@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import ssl
+import sys
+from types import SimpleNamespace
 
 import pytest
 from links import (
@@ -76,6 +78,27 @@ def test_mixed_bios(pki, version, bio):
     with pytest.raises(ssl.SSLWantReadError):
         obj.do_handshake()
     assert outgoing.pending > 100
+
+
+@pytest.mark.skipif(not PYPY, reason="PyPy's MemoryBIO")
+@pytest.mark.parametrize("is_shared", (True, False))
+def test_pypys_bios_are_shared(pki, is_shared):
+    """C uses what PyPy's own MemoryBIO is made of, but not one of a class derived from it."""
+    bio = ssl.MemoryBIO if is_shared else type("OtherBIO", (ssl.MemoryBIO,), {})
+    obj = client_context(sslbind, pki).wrap_bio(bio(), bio(), server_hostname=HOST)
+    assert (obj._sslobj._pump is None) is is_shared
+
+
+@pytest.mark.skipif(not PYPY, reason="PyPy's MemoryBIO")
+def test_bios_of_another_openssl_are_pumped(pki, monkeypatch):
+    """What PyPy has an OpenSSL of its own for is not ours to touch."""
+    ffi = sys.modules["_cffi_ssl._stdssl"].ffi
+    lib = SimpleNamespace(BIO_s_mem=lambda: ffi.NULL)
+    other = SimpleNamespace(MemoryBIO=ssl.MemoryBIO, ffi=ffi, lib=lib)
+    monkeypatch.setitem(sys.modules, "_cffi_ssl._stdssl", other)
+    left, right = memory_pair(client_context(sslbind, pki), server_context(sslbind, pki))
+    assert left.obj._sslobj._pump is not None
+    shake_memory(left, right)
 
 
 def test_positional_arguments(pki, mod):

@@ -288,6 +288,9 @@ sb_conn *sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_
 void sb_conn_set_handle(sb_conn *conn, void *handle);
 /* With NULL it makes its own: see sb_conn_in(). SB_NO_MEMORY: it is of no use. */
 int sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out);
+/* Instead: two memory BIOs of another module's. SB_UNSUPPORTED: by `mem`, what BIO_s_mem(3) returns
+ * there, they are of another OpenSSL; SB_NO_MEMORY: it is of no use. SSL_set_bio(3) */
+int sb_conn_share_buffers(sb_conn *conn, void *in, void *out, const void *mem);
 /* Let OpenSSL keep its buffers from one operation to the next. SSL_set_mode(3) */
 void sb_conn_keep_memory(sb_conn *conn);
 void sb_conn_free(sb_conn *conn); /* no thread may be in an operation */

@@ -4,6 +4,10 @@
  * Five times for a word that is written and read, so that it counts what a lock costs: a mutex
  * takes 10 ns more than this one. Threads hardly ever meet here, and each has it for a copy of
  * bytes.
+ *
+ * One may be around a memory BIO of OpenSSL's (BIO_s_mem(3)), which is what PyPy's MemoryBIO is
+ * made of: then its own buffer stays empty, and it is for a connection alone. Whoever else uses
+ * that BIO does not take the lock.
  */
 #include "internal.h"
 
@@ -59,8 +63,21 @@ sb_bio_free(sb_bio *bio)
 {
     if (bio == NULL || atomic_fetch_sub(&bio->refs, 1) > 1)
         return;
+    BIO_free(bio->around);
     free(bio->buf);
     free(bio);
+}
+
+sb_bio *
+sb_bio_around(BIO *around)
+{
+    sb_bio *bio = NULL;
+
+    if (BIO_up_ref(around) && (bio = sb_bio_new()) == NULL)
+        BIO_free(around);
+    if (bio != NULL)
+        bio->around = around;
+    return bio;
 }
 
 /* Make room for len more bytes behind `end`: by moving what waits to the front where that is
@@ -100,7 +117,8 @@ void
 sb_bio_reserve(sb_bio *bio, size_t len)
 {
     lock(bio);
-    make_room(bio, len);
+    if (bio->around == NULL)
+        make_room(bio, len);
     unlock(bio);
 }
 
@@ -110,7 +128,10 @@ sb_bio_write(sb_bio *bio, const char *buf, size_t len)
     int status = SB_OK;
 
     lock(bio);
-    if (!make_room(bio, len)) {
+    if (len > bio->cap - bio->end && bio->around != NULL) {
+        if (BIO_write(bio->around, buf, (int)len) != (int)len)
+            status = SB_NO_MEMORY;
+    } else if (!make_room(bio, len)) {
         status = SB_NO_MEMORY;
     } else if (len > 0) {
         memcpy(bio->buf + bio->end, buf, len);
@@ -126,10 +147,14 @@ take(sb_bio *bio, char *buf, size_t cap)
 {
     size_t n = bio->end - bio->start;
 
+    if (n == 0) {
+        if (bio->around != NULL)
+            BIO_read_ex(bio->around, buf, cap, &n);
+        return n;
+    }
     if (n > cap)
         n = cap;
-    if (n > 0)
-        memcpy(buf, bio->buf + bio->start, n);
+    memcpy(buf, bio->buf + bio->start, n);
     bio->start += n;
     if (bio->start == bio->end) {
         bio->start = bio->end = 0;
@@ -159,7 +184,10 @@ sb_bio_receive(sb_bio *bio, char *buf, size_t cap)
     int n;
 
     lock(bio);
-    n = bio->start == bio->end ? -!bio->eof : (int)take(bio, buf, cap);
+    if (bio->start < bio->end)
+        n = (int)take(bio, buf, cap);
+    else
+        n = bio->around != NULL ? BIO_read(bio->around, buf, (int)cap) : -!bio->eof;
     unlock(bio);
     return n;
 }
@@ -195,12 +223,25 @@ sb_bio_take(sb_bio *bio, size_t *len)
     return memory;
 }
 
-size_t
-sb_bio_hold(sb_bio *bio, const char **waiting)
+/* With the lock. */
+static size_t
+waiting(sb_bio *bio)
 {
+    size_t n = bio->end - bio->start;
+
+    return n == 0 && bio->around != NULL ? BIO_ctrl_pending(bio->around) : n;
+}
+
+size_t
+sb_bio_hold(sb_bio *bio, const char **bytes)
+{
+    size_t n;
+
     lock(bio);
-    *waiting = bio->buf + bio->start;
-    return bio->end - bio->start;
+    *bytes = bio->buf + bio->start;
+    if ((n = waiting(bio)) > 0 && bio->around != NULL)
+        BIO_get_mem_data(bio->around, bytes);
+    return n;
 }
 
 void
@@ -217,7 +258,7 @@ sb_bio_pending(sb_bio *bio)
     size_t n;
 
     lock(bio);
-    n = bio->end - bio->start;
+    n = waiting(bio);
     unlock(bio);
     return n;
 }

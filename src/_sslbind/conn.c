@@ -174,6 +174,16 @@ sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out)
     return SB_OK;
 }
 
+int
+sb_conn_share_buffers(sb_conn *conn, void *in, void *out, const void *mem)
+{
+    if (mem != BIO_s_mem())
+        return SB_UNSUPPORTED;
+    conn->in = sb_bio_around(in);
+    conn->out = sb_bio_around(out);
+    return conn->in != NULL && conn->out != NULL ? SB_OK : SB_NO_MEMORY;
+}
+
 void
 sb_conn_keep_memory(sb_conn *conn)
 {

@@ -64,6 +64,7 @@ struct sb_bio {
     atomic_uint generation;
     atomic_flag lock;
     atomic_int refs;
+    BIO *around; /* where the bytes are instead, or NULL */
     int eof;
     char *buf;
     size_t start; /* the bytes wait in buf[start .. end) */
@@ -238,6 +239,8 @@ void sb_bio_let_go(sb_bio *bio, char *buf, size_t len);
 /* As recv(2) does, cap being no more than an int: 0 at the end, -1 if nothing is there yet. */
 int sb_bio_receive(sb_bio *bio, char *buf, size_t cap);
 void sb_bio_up_ref(sb_bio *bio);
+/* One of which `around`, whose references it shares, is what the bytes are in. NULL: no memory. */
+sb_bio *sb_bio_around(BIO *around);
 
 /* certs.c: take references to the certificates of a list. */
 int sb_cert_list(STACK_OF(X509) *list, X509 *first, sb_cert ***certs, size_t *n, sb_error *err);
