@@ -309,7 +309,8 @@ def test_a_file_that_has_come_to_rest(mod, pki, tmp_path, change):
     path = tmp_path / "resting.pem"
     path.write_bytes(padded(data[0], size))
     stamp = path.stat()
-    threading.Event().wait(4.0)  # the clocks of file systems have up to two seconds' steps
+    if mod is sslbind:  # the stdlib's does not look at them
+        threading.Event().wait(4.0)  # the clocks of file systems have up to two seconds' steps
     assert read(mod, pki, path) == read(mod, pki, path) == (True, False)
     change(path, padded(data[1], size))
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
