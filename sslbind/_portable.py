@@ -157,7 +157,7 @@ def _share_buffers(c_conn: Any, incoming: Any, outgoing: Any) -> bool:
     PyPy's own ssl looks at nothing else of the two objects either.
     """
     host = sys.modules.get("_cffi_ssl._stdssl")
-    if host is None or not type(incoming) is type(outgoing) is host.MemoryBIO:
+    if host is None or not type(incoming) is type(outgoing) is getattr(host, "MemoryBIO", 0):
         return False
     mem = host.lib.BIO_s_mem()
     status: int = lib.sb_conn_share_buffers(c_conn, incoming.bio, outgoing.bio, mem)

@@ -485,6 +485,64 @@ def test_fork(pki, version):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_amidst_an_operation(pki, version):
+    """A child refuses to go on with what a thread of its parent's was doing; the parent does."""
+    run_script(
+        """
+        import os, sys, threading
+        import sslbind
+        from links import Peer, client_context, memory_pair, server_context, shake_memory
+
+        class Files:
+            ca, both = sys.argv[1], sys.argv[2]
+        Files.server = Files
+        begun, forked = threading.Event(), threading.Event()
+
+        def on_message(*args):
+            begun.set()
+            assert forked.wait(30)
+
+        client = client_context(sslbind, Files)
+        client._msg_callback = on_message
+        server = server_context(sslbind, Files, sys.argv[3])
+        left, right = memory_pair(client, server, client_mod=sslbind, server_mod=sslbind)
+        obj = left.obj
+
+        def shake():
+            try:
+                obj.do_handshake()
+            except sslbind.SSLWantReadError:
+                pass
+
+        with Peer(shake) as peer:
+            assert begun.wait(30)
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    for use in (obj.do_handshake, lambda: obj.write(b"x"), obj.read, obj.unwrap):
+                        try:
+                            use()
+                        except sslbind.SSLError as exc:
+                            assert "when the process forked" in str(exc), exc
+                        else:
+                            raise AssertionError(use)
+                    assert obj.version() is obj.cipher() is None
+                    obj._sslobj._close()
+                    status = 0
+                finally:
+                    os._exit(status)
+            forked.set()
+            assert os.waitpid(child, 0)[1] == 0
+        shake_memory(left, right)
+        """,
+        pki.ca,
+        pki.server.both,
+        version,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("close", (False, True), ids=("goes on", "closes"))
 def test_fork_in_a_callback(pki, version, close):
     """What the callback belongs to goes on in both processes, or the child closes it there."""

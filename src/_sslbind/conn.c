@@ -177,7 +177,7 @@ sb_conn_set_buffers(sb_conn *conn, sb_bio *in, sb_bio *out)
 int
 sb_conn_share_buffers(sb_conn *conn, void *in, void *out, const void *mem)
 {
-    if (mem != BIO_s_mem())
+    if (mem != BIO_s_mem() || in == NULL || out == NULL)
         return SB_UNSUPPORTED;
     conn->in = sb_bio_around(in);
     conn->out = sb_bio_around(out);

@@ -91,6 +91,8 @@ struct sb_conn {
     int read_watched; /* some thread is in poll(2) for this direction */
     int write_watched;
     int in_turn;
+    int paused;      /* amidst a turn, OpenSSL being at rest */
+    int torn;        /* by a fork, amidst a turn of a thread that is not here: ssl is NULL */
     int in_callback; /* into Python, amidst a turn, of this thread: */
     pthread_t caller;
     int in_handshake; /* this turn began amidst one */

@@ -471,27 +471,44 @@ sb_transport_method(void)
 /* ---------------------------------------------------------------- turns */
 
 /* In a child process the threads that were in here are gone, with what they had begun; but not the
- * one that forked, should it have done so in a callback of a turn, which goes on there as well. */
+ * one that forked, should it have done so in a callback of a turn, which goes on there as well.
+ * What OpenSSL has done half of a turn that does not is lost: it would take the next write for the
+ * rest of another's. */
+static void
+begin_in_child(sb_conn *conn)
+{
+    int goes_on = conn->in_callback && pthread_equal(conn->caller, pthread_self());
+
+    sb_mutex_init(&conn->lock);
+    sb_cond_init(&conn->changed);
+    conn->sleepers = conn->read_watched = conn->write_watched = 0;
+    if (conn->writing && !pthread_equal(conn->writer, pthread_self()))
+        conn->written = 0; /* of bytes that only that thread had */
+    if ((conn->torn |= conn->in_turn && !goes_on && !conn->paused))
+        conn->ssl = NULL;
+    conn->in_turn = conn->in_callback = conn->users = goes_on;
+    conn->writing = conn->paused = 0;
+    conn->held = NULL;
+    conn->sink = NULL;
+    if (goes_on) /* and unlocks it when it is done */
+        pthread_mutex_lock(&conn->lock);
+    sb_generation_done(&conn->generation);
+}
+
 void
 sb_conn_lock(sb_conn *conn)
 {
-    if (sb_generation_changed(&conn->generation)) {
-        int goes_on = conn->in_callback && pthread_equal(conn->caller, pthread_self());
-
-        sb_mutex_init(&conn->lock);
-        sb_cond_init(&conn->changed);
-        conn->sleepers = conn->read_watched = conn->write_watched = 0;
-        if (conn->writing && !pthread_equal(conn->writer, pthread_self()))
-            conn->written = 0; /* of bytes that only that thread had */
-        conn->in_turn = conn->in_callback = conn->users = goes_on;
-        conn->writing = 0;
-        conn->held = NULL;
-        conn->sink = NULL;
-        if (goes_on) /* and unlocks it when it is done */
-            pthread_mutex_lock(&conn->lock);
-        sb_generation_done(&conn->generation);
-    }
+    if (sb_generation_changed(&conn->generation))
+        begin_in_child(conn);
     pthread_mutex_lock(&conn->lock);
+}
+
+__attribute__((cold)) static int
+refuse_gone(const sb_conn *conn, sb_error *err)
+{
+    if (conn->torn)
+        return SB_FAIL(err, SB_BAD_ARG, "another thread was using it when the process forked");
+    return SB_FAIL(err, SB_CLOSED, "the connection is closed");
 }
 
 int
@@ -500,7 +517,7 @@ sb_conn_enter(sb_conn *conn, sb_error *err)
     sb_conn_lock(conn);
     if (conn->ssl == NULL) {
         pthread_mutex_unlock(&conn->lock);
-        return SB_FAIL(err, SB_CLOSED, "the connection is closed");
+        return refuse_gone(conn, err);
     }
     conn->users++;
     return SB_OK;
@@ -696,7 +713,7 @@ announced_turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     return status;
 }
 
-static int
+__attribute__((noinline)) static int /* gcc would split it, for 15 instructions more */
 run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 {
     int64_t deadline = 0;
@@ -1019,9 +1036,11 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         conn->written += n;
         if (!flush(conn))
             return blocked(conn, err);
-        if (conn->sink != NULL && conn->written < args->len)
+        if (conn->sink != NULL && conn->written < args->len) {
+            conn->paused = 1;
             conn->sink->pause(conn->sink);
-        else if (conn->pumped && conn->written < args->len)
+            conn->paused = 0;
+        } else if (conn->pumped && conn->written < args->len)
             return interrupted(INT64_MAX, err);
     } while (conn->written < args->len);
     conn->written = 0;
