@@ -472,8 +472,8 @@ sb_transport_method(void)
 
 /* In a child process the threads that were in here are gone, with what they had begun; but not the
  * one that forked, should it have done so in a callback of a turn, which goes on there as well.
- * What OpenSSL has done half of a turn that does not is lost: it would take the next write for the
- * rest of another's. */
+ * A turn that does not has left OpenSSL amidst its work, and it would take the next write for the
+ * rest of another's: that SSL is given up, with its memory. */
 static void
 begin_in_child(sb_conn *conn)
 {
