@@ -16,7 +16,7 @@ import socket
 import sys
 from types import ModuleType
 
-__all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context", "host_paths"]
+__all__ = ["PlainSocket", "SocketBase", "host_asn1", "host_context", "host_paths", "own_class"]
 
 
 def _stdlib() -> ModuleType | None:
@@ -31,7 +31,7 @@ def _stdlib() -> ModuleType | None:
     return module
 
 
-def _own_class(name: str) -> type[Any] | None:
+def own_class(name: str) -> type[Any] | None:
     """Return the stdlib's class `name`, or None; eventlet and others replace it by a subclass."""
     for cls in getattr(getattr(_stdlib(), name, None), "__mro__", ()):
         if cls.__module__ == "ssl" and cls.__name__ == name:
@@ -41,15 +41,15 @@ def _own_class(name: str) -> type[Any] | None:
 
 def _plain_class() -> type[socket.socket]:
     """Return the interpreter's socket class, also when eventlet has put its own in its place."""
-    for cls in getattr(_own_class("SSLSocket"), "__mro__", ()):
+    for cls in getattr(own_class("SSLSocket"), "__mro__", ()):
         if cls.__module__ == "socket":
             return cls  # type: ignore[no-any-return]
     return socket.socket
 
 
-host_context: type[Any] | None = _own_class("SSLContext")
-host_asn1: type[Any] | None = _own_class("_ASN1Object")
-host_paths: type[Any] | None = _own_class("DefaultVerifyPaths")
+host_context: type[Any] | None = own_class("SSLContext")
+host_asn1: type[Any] | None = own_class("_ASN1Object")
+host_paths: type[Any] | None = own_class("DefaultVerifyPaths")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,4 +59,4 @@ if TYPE_CHECKING:
     SocketBase = socket.socket
 else:
     PlainSocket = _plain_class()
-    SocketBase = _own_class("SSLSocket") or PlainSocket
+    SocketBase = own_class("SSLSocket") or PlainSocket

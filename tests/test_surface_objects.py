@@ -169,6 +169,44 @@ def test_enums_travel(name):
             assert told.error == outcome(travel, getattr(ssl, name)[key]).error
 
 
+COLLECTED = "_SSLMethod Options AlertDescription SSLErrorNumber VerifyFlags VerifyMode".split()
+
+
+@pytest.mark.parametrize("name", COLLECTED)
+def test_enums_are_shared(name):
+    """The stdlib's enumeration is ours if both have the same members, and only then."""
+    ours, theirs = getattr(sslbind, name), getattr(ssl, name)
+    assert (ours is theirs) == (ours.__members__ == theirs.__members__)
+
+
+def test_enums_that_the_stdlib_has_otherwise():
+    """Members are OpenSSL's and not those of an enumeration that somebody has changed."""
+    run_script(
+        f"""
+        import pickle, ssl, sys
+        from enum import IntEnum
+
+        PYPY = sys.implementation.name == "pypy"
+        kept = {{name: getattr(ssl, name) for name in {COLLECTED!r}}}
+        for name, theirs in kept.items():
+            changed = {{**theirs.__members__, "ODD": 12345}}
+            setattr(ssl, name, IntEnum(name, changed, module="ssl"))
+        import sslbind
+
+        for name, theirs in kept.items():
+            ours = getattr(sslbind, name)
+            assert ours is not theirs and not hasattr(ours, "ODD"), name
+            for key, member in theirs.__members__.items():
+                if PYPY and key not in ours.__members__:
+                    continue
+                mine = ours[key]
+                assert getattr(sslbind, key) is mine is pickle.loads(pickle.dumps(mine))
+                if not PYPY and key != "OP_ALL":
+                    assert (mine, repr(mine), str(mine)) == (member, repr(member), str(member))
+        """
+    )
+
+
 @pytest.mark.parametrize("name", ["Options", "VerifyFlags"])
 def test_flags(name):
     """Combinations print, travel and compare as this Python's own flags do."""
