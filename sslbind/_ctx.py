@@ -546,9 +546,10 @@ class _SSLContext:
                 keyfile: path of the key's PEM file; None if it is in `certfile`.
                 password: of an encrypted key: str, bytes or a callable that returns one, called
                 only if it is needed; up to 1024 bytes.
-        Raises: OSError: a file cannot be read. SSLError: it cannot be understood, the password
-                is wrong, or key and certificate do not match. ValueError: the password is too
-                long; TypeError: it, or a path, is none; whatever the callable raises.
+        Raises: OSError: a file cannot be read; `filename` is its name from Python 3.15 on, as in
+                the stdlib. SSLError: it cannot be understood, the password is wrong, or key and
+                certificate do not match. ValueError: the password is too long; TypeError: it, or
+                a path, is none; whatever the callable raises.
         See: SSL_CTX_use_certificate_chain_file(3).
         """
         if certfile is None:
@@ -568,7 +569,7 @@ class _SSLContext:
         )
         if hooks is not None and hooks.pending is not None:
             raise hooks.pending
-        _errors.check(status, err)
+        _errors.check(status, err, key if err.of_key and key is not None else cert)
 
     def load_verify_locations(
         self, cafile: _ffi.Path | None = None, capath: _ffi.Path | None = None, cadata: Any = None

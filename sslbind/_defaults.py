@@ -55,6 +55,7 @@ _GLOBAL_DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[at
 PEM_HEADER = "-----BEGIN CERTIFICATE-----"
 PEM_FOOTER = "-----END CERTIFICATE-----"
 _PEM_LINE = 64  # characters a line (RFC 7468 section 2)
+_NOTHING_HAS_A_LINE = sys.version_info >= (3, 15)
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -251,7 +252,8 @@ def DER_cert_to_PEM_cert(der_cert_bytes: bytes) -> str:
     Args:   der_cert_bytes: the certificate as DER, bytes.
     """
     text = base64.b64encode(der_cert_bytes).decode("ascii")
-    lines = [text[start : start + _PEM_LINE] for start in range(0, len(text), _PEM_LINE)]
+    starts = range(0, len(text) or _NOTHING_HAS_A_LINE, _PEM_LINE)
+    lines = [text[start : start + _PEM_LINE] for start in starts]
     return "\n".join([PEM_HEADER, *lines, PEM_FOOTER, ""])
 
 

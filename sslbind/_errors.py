@@ -100,6 +100,8 @@ _IP_ADDRESS_MISMATCH = 64
 
 # Of an error that OpenSSL has no text for.
 _SHOWS_CODES = sys.version_info >= (3, 14)
+# Does an OSError say which file it is about?
+_NAMES_FILES = sys.version_info >= (3, 15)
 _TEXTS = {
     SSL_ERROR_ZERO_RETURN: "TLS/SSL connection has been closed (EOF)",
     SSL_ERROR_WANT_X509_LOOKUP: "The operation did not complete (X509 lookup)",
@@ -161,11 +163,19 @@ def _verification(err: Any, hostname: str | None) -> Any:
     return exc
 
 
-def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "read") -> Any:
+def make(
+    status: int,
+    err: Any,
+    *,
+    hostname: str | None = None,
+    doing: str = "read",
+    path: bytes | None = None,
+) -> Any:
     """Return the exception for a failing status.
 
     Args: err: the ``sb_error`` that the call filled; hostname: the name that was checked;
-          doing: what a timeout interrupted ("handshake", "read" or "write").
+          doing: what a timeout interrupted ("handshake", "read" or "write"); path: of the file
+          that the call was reading.
     """
     if status == _ffi.WANT_READ:
         return want_read()
@@ -179,7 +189,8 @@ def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "re
     if status == _ffi.ABRUPT_EOF:
         return _make(SSLEOFError, SSL_ERROR_EOF, err, "EOF occurred in violation of protocol")
     if status == _ffi.SYSCALL:
-        return OSError(err.errno_value, os.strerror(err.errno_value))
+        file = [os.fsdecode(path)] if path is not None and _NAMES_FILES else []
+        return OSError(err.errno_value, os.strerror(err.errno_value), *file)
     if status == _ffi.VERIFY:
         return _verification(err, hostname)
     if status == _ffi.NO_MEMORY:
@@ -197,10 +208,10 @@ def make(status: int, err: Any, *, hostname: str | None = None, doing: str = "re
     return _make(SSLError, SSL_ERROR_INVALID_ERROR_CODE, err, "Invalid error code")
 
 
-def check(status: int, err: Any) -> None:
-    """Raise for a failing status of a call that is no TLS I/O."""
+def check(status: int, err: Any, path: bytes | None = None) -> None:
+    """Raise for a failing status of a call that is no TLS I/O; `path`: as for `make`."""
     if status < 0:
-        raise make(status, err)
+        raise make(status, err, path=path)
 
 
 def refusal(message: str) -> Any:

@@ -45,6 +45,7 @@ typedef struct sb_error {
     int line;         /* where in our C source it was noticed */
     int want;         /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
     int quiet;        /* with SB_ZERO_RETURN: we have not sent close_notify ourselves */
+    int of_key;       /* of sb_ctx_load_cert_chain(): it met this in the key's file */
     long long again;  /* with SB_INTERRUPTED: what the operation returns */
     char text[256];
 } sb_error;

@@ -6,8 +6,8 @@
  * the same server. So it is left out for a chain that was verified in this process before.
  *
  * What is replaced is one step of X509_verify_cert(3), which checks signatures and dates
- * (X509_STORE_CTX_get_verify(3)); the dates are looked at each time. All the rest remains with
- * OpenSSL, for each handshake: which chain leads to a trusted certificate of this very context,
+ * (X509_STORE_CTX_get_verify(3)); the dates are looked at each time, and of a chain that is not known
+ * the keys as well (distrust.c). All the rest remains with OpenSSL, for each handshake: which chain leads to a trusted certificate of this very context,
  * extensions, purpose, names, security level, CRLs, policies.
  *
  * Only success is remembered, as a SHA-256 of all that counts. Anything out of the ordinary (a time
@@ -141,6 +141,19 @@ are_valid_now(STACK_OF(X509) *chain)
 }
 
 static int
+verify_anew(X509_STORE_CTX *verifying, STACK_OF(X509) *chain)
+{
+    int depth, error = sb_check_keys(chain, &depth);
+
+    if (error == X509_V_OK)
+        return verify_signatures(verifying);
+    X509_STORE_CTX_set_error_depth(verifying, depth);
+    X509_STORE_CTX_set_current_cert(verifying, sk_X509_value(chain, depth));
+    X509_STORE_CTX_set_error(verifying, error);
+    return 0;
+}
+
+static int
 on_verify(X509_STORE_CTX *verifying)
 {
     STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(verifying);
@@ -151,12 +164,12 @@ on_verify(X509_STORE_CTX *verifying)
     if (flags & (X509_V_FLAG_USE_CHECK_TIME | X509_V_FLAG_NO_CHECK_TIME) ||
         X509_STORE_CTX_get_verify_cb(verifying) != no_callback ||
         X509_STORE_CTX_get_error(verifying) != X509_V_OK || !digest_of(chain, flags, digest))
-        return verify_signatures(verifying);
+        return verify_anew(verifying, chain);
     if (is_known(digest) && are_valid_now(chain)) {
         atomic_fetch_add(&n_spared, 1);
         return 1;
     }
-    verified = verify_signatures(verifying);
+    verified = verify_anew(verifying, chain);
     if (verified == 1 && X509_STORE_CTX_get_error(verifying) == X509_V_OK)
         remember(digest);
     return verified;
@@ -178,12 +191,14 @@ look_up_step(void)
     X509_STORE_free(store);
 }
 
-void
-sb_chains_remember(X509_STORE *store)
+int
+sb_chains_watch(X509_STORE *store)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, look_up_step);
-    if (verify_signatures != NULL && no_callback != NULL)
-        X509_STORE_set_verify(store, on_verify);
+    if (verify_signatures == NULL || no_callback == NULL)
+        return 0;
+    X509_STORE_set_verify(store, on_verify);
+    return 1;
 }

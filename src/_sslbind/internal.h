@@ -226,8 +226,15 @@ int sb_anchors_n_crls(const sb_anchors *anchors);
 int sb_anchors_copy(const sb_anchors *anchors, X509_STORE *store);
 int sb_anchors_copy_subject(const sb_anchors *anchors, X509_STORE *store, const X509_NAME *name);
 
-/* chains.c: let what is verified by a store be spared its signatures the next time. */
-void sb_chains_remember(X509_STORE *store);
+/* distrust.c, and distrusted.txt as a table: look for a key that no chain may have. Returns an error
+ * as of X509_STORE_CTX_get_error(3), and which certificate it is about. */
+extern const unsigned char sb_distrusted[][32];
+extern const size_t sb_n_distrusted;
+int sb_check_keys(STACK_OF(X509) *chain, int *depth);
+
+/* chains.c: let that be done when a store verifies, and a chain be spared its signatures the next
+ * time. Returns 0 without memory. */
+int sb_chains_watch(X509_STORE *store);
 
 /* trust.c: for a context that is being made; for one that gets a connection, with no lock held. */
 int sb_ctx_init_trust(sb_ctx *ctx);

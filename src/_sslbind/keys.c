@@ -19,12 +19,17 @@ fail_reading(sb_error *err, int line)
 static int
 load_apart(SSL_CTX *apart, const char *cert_file, const char *key_file, sb_error *err)
 {
+    int status;
+
     errno = 0;
     if (SSL_CTX_use_certificate_chain_file(apart, cert_file) != 1)
         return fail_reading(err, __LINE__);
     errno = 0;
-    if (SSL_CTX_use_PrivateKey_file(apart, key_file, SSL_FILETYPE_PEM) != 1)
-        return fail_reading(err, __LINE__);
+    if (SSL_CTX_use_PrivateKey_file(apart, key_file, SSL_FILETYPE_PEM) != 1) {
+        status = fail_reading(err, __LINE__);
+        err->of_key = 1;
+        return status;
+    }
     if (SSL_CTX_check_private_key(apart) != 1)
         return SB_FAIL_QUEUE(err);
     return SB_OK;

@@ -58,8 +58,7 @@ sb_ctx_init_trust(sb_ctx *ctx)
         return 0;
     X509_STORE_set_lookup_certs(store, on_lookup_certs);
     X509_STORE_set_get_issuer(store, on_get_issuer);
-    sb_chains_remember(store);
-    return 1;
+    return sb_chains_watch(store);
 }
 
 static int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import re
 
@@ -29,6 +30,8 @@ def named():
             yield name, found, None
     for name in CLASSES:
         cls = getattr(sslbind, name, None) or getattr(sslbind._ssl, name)
+        if cls.__module__ == "ssl" and issubclass(cls, enum.Enum):
+            continue  # the stdlib's own
         yield name, cls, None
         for member, held in vars(cls).items():
             target = held.fget if isinstance(held, property) else getattr(held, "__func__", held)
