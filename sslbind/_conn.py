@@ -56,6 +56,7 @@ else:
     )
 
 
+@_ffi.refuse_deletions
 class _SSLSocket(Operations):
     """A TLS connection over a socket or over two memory buffers. See: ssl(7)."""
 
@@ -330,11 +331,9 @@ class _SSLSocket(Operations):
     __reduce_ex__ = _ffi.refuse_copies
 
     def _public(self) -> Any:
-        """Return what callbacks get to see."""
-        public = self.owner
-        if public is None and self._sock is not None:
-            public = self._sock()
-        return public
+        """Return what callbacks get to see; None if that is gone."""
+        weak = self._owner or self._sock
+        return self if weak is None else weak()
 
 
 _SSLSocket.__module__ = "_ssl"

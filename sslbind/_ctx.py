@@ -173,6 +173,7 @@ _keep = _ffi.keeper(lib.sb_ctx_free, 10_000)  # what an SSL_CTX costs, roughly
 _new = object.__new__
 
 
+@_ffi.refuse_deletions
 class _SSLContext:
     """Settings that connections are made from. See: SSL_CTX_new(3)."""
 
@@ -264,6 +265,8 @@ class _SSLContext:
         if not isinstance(value, int):
             raise TypeError(f"argument must be int, not {type(value).__name__}")
         number = int(value)
+        if number < 0 and sys.version_info >= (3, 14):
+            raise ValueError("Cannot convert negative int")
         if not 0 <= number < 1 << 64:
             raise OverflowError("options do not fit 64 bits, or are negative")
         if number & ~int(lib.sb_ctx_options(self._c_ctx)) & _OP_NO_VERSION:

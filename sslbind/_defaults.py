@@ -162,8 +162,9 @@ def _create_unverified_context(
     _check_purpose(purpose)
     sided = _sided_protocol(purpose)
     context: SSLContext = _front().SSLContext(sided if protocol is None else protocol)
-    # Off before the mode is set: with it, a client context refuses CERT_NONE.
-    context.check_hostname = False
+    # Set before the mode: with it, CERT_NONE is refused, and without a client context takes it.
+    if _SIDED_PROTOCOLS or not check_hostname:
+        context.check_hostname = check_hostname
     if cert_reqs is not None:
         context.verify_mode = cert_reqs
     if check_hostname:

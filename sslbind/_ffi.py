@@ -171,12 +171,31 @@ def texts(block: Any) -> list[str]:
     return [item.decode("utf-8", "replace") for item in items(block)]
 
 
+def _class_name(thing: object) -> str:
+    """Return the name by which CPython's errors call a class: of C modules it is the full one."""
+    cls = type(thing)
+    return f"_ssl.{cls.__qualname__}" if cls.__module__ == "_ssl" else cls.__name__
+
+
 def refuse_copies(self: object, protocol: object) -> NoReturn:
     """Raise TypeError, as the ``__reduce_ex__`` of what owns memory of C: it cannot be copied."""
-    cls = type(self)
-    # Classes of C modules go by their full names in this text, others do not.
-    name = f"_ssl.{cls.__qualname__}" if cls.__module__ == "_ssl" else cls.__name__
-    raise TypeError(f"cannot pickle {name!r} object")
+    raise TypeError(f"cannot pickle {_class_name(self)!r} object")
+
+
+def refuse_deletions(cls: Any) -> Any:
+    """Let deleting an attribute that can be set say what CPython's own class says; a decorator."""
+
+    def refuser(name: str) -> Callable[[object], NoReturn]:
+        def refuse(self: object) -> NoReturn:
+            text = f"attribute {name!r} of {_class_name(self)!r} objects cannot be deleted"
+            raise AttributeError(text)
+
+        return refuse
+
+    for name, held in list(vars(cls).items()):
+        if isinstance(held, property) and held.fset is not None:
+            setattr(cls, name, held.deleter(refuser(name)))
+    return cls
 
 
 FEATURES: dict[str, bool] = {

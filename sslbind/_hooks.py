@@ -121,9 +121,12 @@ def sb_py_sni(conn: _SSLSocket | None, name: Any) -> int:
     callback = ctx._c_sni
     if callback is None:
         return _GO_ON
+    public = conn._public()
+    if public is None:  # the callback could not choose another context for it
+        return _INTERNAL_ERROR + 1
     server_name = ffi.string(name).decode("ascii") if name else None
     try:
-        answer = callback(conn._public(), server_name, ctx)
+        answer = callback(public, server_name, ctx)
     except BaseException as exc:
         _unraisable(exc, callback)
         return _HANDSHAKE_FAILURE + 1

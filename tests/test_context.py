@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 from links import client_context, memory_pair, pin, server_context, shake_memory, shaken_pair
-from outcomes import outcome
+from outcomes import PYPY, outcome
 from pki import HOST
 
 import sslbind
@@ -112,6 +112,18 @@ def test_is_a_context_to_other_libraries(mod):
     context = mod.SSLContext(mod.PROTOCOL_TLS_CLIENT)
     assert isinstance(context, ssl.SSLContext)
     assert isinstance(context, mod.SSLContext)
+
+
+def test_options_that_are_none(pki):
+    """A number that does not fit is refused; a negative one as by the stdlib from 3.12 on."""
+    context = client_context(sslbind, pki)
+    before = context.options
+    negative = "ValueError" if sys.version_info >= (3, 14) else "OverflowError"
+    assert outcome(setattr, context, "options", -1).error == negative
+    assert outcome(setattr, context, "options", 1 << 64).error == "OverflowError"
+    if sys.version_info >= (3, 12) and not PYPY:
+        assert outcome(setattr, client_context(ssl, pki), "options", -1).error == negative
+    assert context.options == before
 
 
 @pytest.mark.parametrize("name", ("OP_NO_TLSv1_3", "OP_NO_TICKET", "OP_CIPHER_SERVER_PREFERENCE"))
@@ -259,6 +271,26 @@ def test_unverified_contexts(mod, pki):
             context, server_context(mod, pki, leaf=pki.self_signed), HOST, mod, mod
         )
         shake_memory(left, right)
+
+
+@pytest.mark.parametrize("protocol", (None, "PROTOCOL_TLS", "PROTOCOL_TLS_CLIENT"))
+@pytest.mark.parametrize("mode", (None, "CERT_NONE", "CERT_OPTIONAL", "CERT_REQUIRED"))
+def test_names_checked_without_certificates(protocol, mode):
+    """`_create_unverified_context` refuses it from Python 3.10 on; before, it verifies."""
+    told = []
+    for mod in (sslbind, ssl):
+        arguments = {"check_hostname": True, "cert_reqs": mode and getattr(mod, mode)}
+        if protocol is not None:
+            arguments["protocol"] = getattr(mod, protocol)
+        made = outcome(mod._create_unverified_context, **arguments)
+        if made.value is not None:
+            settings = made.value.check_hostname, int(made.value.verify_mode)
+            made = made._replace(value=settings)
+        told.append(made)
+    if PYPY:
+        del told[1]
+    assert told[0] == told[-1]
+    assert told[0].error or told[0].value[0] and told[0].value[1]
 
 
 NEWER = {

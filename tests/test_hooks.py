@@ -141,6 +141,34 @@ def test_sni_hook_raises(mod, pki, version, error, unraisable):
     assert isinstance(unraisable[0], error)
 
 
+@pytest.mark.parametrize("owned", (True, False))
+def test_sni_hook_sees_who_is_left(mod, pki, version, owned):
+    """Of a connection whose object is gone nobody is told, and it fails; one of its own is seen."""
+    if mod is ssl and (PYPY or owned):
+        pytest.skip("PyPy's has it otherwise, and 3.13's is mended in later releases")
+    seen = []
+    server = server_context(mod, pki, version)
+    server.sni_callback = lambda *args: seen.append(args)
+    came, go = mod.MemoryBIO(), mod.MemoryBIO()
+    if owned:
+        public = server.wrap_bio(came, go, server_side=True)
+        conn = public._sslobj
+        del public
+        gc.collect()
+    else:
+        conn = server._wrap_bio(came, go, True)
+    client = client_context(mod, pki, version).wrap_bio(
+        mod.MemoryBIO(), came, server_hostname=HOST
+    )
+    with pytest.raises(mod.SSLWantReadError):
+        client.do_handshake()
+    told = outcome(conn.do_handshake)
+    if owned:
+        assert (dict(told.details)["reason"], seen) == ("CALLBACK_FAILED", [])
+    else:
+        assert (told.error, seen) == ("SSLWantReadError", [(conn, HOST, server)])
+
+
 def test_sni_hook_is_kept_and_removed(mod, pki):
     """The attribute returns the very hook; None removes it."""
 

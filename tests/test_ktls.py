@@ -21,6 +21,7 @@ import scripts
 import test_io
 import test_threads
 from links import DEADLINE, HOST, Peer, client_context, raw_pair, server_context
+from outcomes import outcome
 from test_io import LARGE, receive, stuff
 
 import sslbind
@@ -576,3 +577,18 @@ def test_a_waiting_thread_does_not_spin(wire, version):
         made.ours.recv(LARGE)
     now = os.times()
     assert (now.user + now.system) - (used.user + used.system) < 0.5
+
+
+def test_sendfile_after_the_end():
+    """On a connection that was cut off, sendfile() of the back says that, as read and write do."""
+    left, right = raw_pair()
+    context = links.new_context(sslbind, "PROTOCOL_TLS_SERVER")
+    with left, context.wrap_socket(
+        right, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+    ) as sock:
+        before = outcome(sock._sslobj.sendfile, 0, 0, 1)
+        left.close()
+        with pytest.raises(sslbind.SSLEOFError):
+            sock._sslobj.do_handshake()
+        assert before.error in ("SSLError", "NotImplementedError")
+        assert outcome(sock._sslobj.sendfile, 0, 0, 1).error == "SSLEOFError"

@@ -126,6 +126,32 @@ TRAVELS = [
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
 ]
 
+# --- Attributes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ("context", "connection"))
+def test_what_can_be_set_cannot_be_deleted(kind, pki):
+    """It keeps its value, and on Python 3.15 the error says what the stdlib's does."""
+    ours, theirs = made(sslbind, kind, pki), made(ssl, kind, pki)
+    settable = [
+        name
+        for cls in type(ours).__mro__
+        for name, held in vars(cls).items()
+        if isinstance(held, property) and held.fset is not None and name[:2] != "__"
+    ]
+    assert len(settable) >= 3
+    for name in settable:
+        before = outcome(getattr, ours, name)
+        told = outcome(delattr, ours, name)
+        assert told.error == "AttributeError" and outcome(getattr, ours, name) == before
+        if sys.version_info >= (3, 15) and hasattr(theirs, name):
+            with pytest.raises(AttributeError) as here:
+                delattr(ours, name)
+            with pytest.raises(AttributeError) as there:
+                delattr(theirs, name)
+            assert str(here.value) == str(there.value) or name == "post_handshake_auth"
+
+
 # --- Enumerations -----------------------------------------------------------------------------
 
 

@@ -1130,6 +1130,8 @@ sendfile_step(sb_conn *conn, void *arg, sb_error *err)
 
     if ((status = claim_writing(conn, &args->is_writer, err)) != SB_OK)
         return status;
+    if (conn->cut_off) /* as OpenSSL has it for the other operations */
+        return SB_FAIL(err, SB_ABRUPT_EOF, "the transport has ended without close_notify");
     if (conn->kernel_encrypts && SSL_in_init(conn->ssl) &&
         (status = handshake_step(conn, NULL, err)) != SB_OK)
         return status;
