@@ -157,9 +157,7 @@ def test_sni_hook_sees_who_is_left(mod, pki, version, owned):
         gc.collect()
     else:
         conn = server._wrap_bio(came, go, True)
-    client = client_context(mod, pki, version).wrap_bio(
-        mod.MemoryBIO(), came, server_hostname=HOST
-    )
+    client = client_context(mod, pki, version).wrap_bio(mod.MemoryBIO(), came, server_hostname=HOST)
     with pytest.raises(mod.SSLWantReadError):
         client.do_handshake()
     told = outcome(conn.do_handshake)

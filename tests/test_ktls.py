@@ -583,9 +583,8 @@ def test_sendfile_after_the_end():
     """On a connection that was cut off, sendfile() of the back says that, as read and write do."""
     left, right = raw_pair()
     context = links.new_context(sslbind, "PROTOCOL_TLS_SERVER")
-    with left, context.wrap_socket(
-        right, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
-    ) as sock:
+    options = {"do_handshake_on_connect": False, "suppress_ragged_eofs": False}
+    with left, context.wrap_socket(right, server_side=True, **options) as sock:
         before = outcome(sock._sslobj.sendfile, 0, 0, 1)
         left.close()
         with pytest.raises(sslbind.SSLEOFError):

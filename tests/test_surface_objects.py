@@ -195,7 +195,14 @@ def test_enums_travel(name):
             assert told.error == outcome(travel, getattr(ssl, name)[key]).error
 
 
-COLLECTED = "_SSLMethod Options AlertDescription SSLErrorNumber VerifyFlags VerifyMode".split()
+COLLECTED = [
+    "_SSLMethod",
+    "Options",
+    "AlertDescription",
+    "SSLErrorNumber",
+    "VerifyFlags",
+    "VerifyMode",
+]
 
 
 @pytest.mark.parametrize("name", COLLECTED)

@@ -6,9 +6,10 @@
  * the same server. So it is left out for a chain that was verified in this process before.
  *
  * What is replaced is one step of X509_verify_cert(3), which checks signatures and dates
- * (X509_STORE_CTX_get_verify(3)); the dates are looked at each time, and of a chain that is not known
- * the keys as well (distrust.c). All the rest remains with OpenSSL, for each handshake: which chain leads to a trusted certificate of this very context,
- * extensions, purpose, names, security level, CRLs, policies.
+ * (X509_STORE_CTX_get_verify(3)); the dates are looked at each time, and of a chain that is not
+ * known the keys as well (distrust.c). All the rest remains with OpenSSL, for each handshake: which
+ * chain leads to a trusted certificate of this very context, extensions, purpose, names, security
+ * level, CRLs, policies.
  *
  * Only success is remembered, as a SHA-256 of all that counts. Anything out of the ordinary (a time
  * or a callback of somebody's own, a date that has passed, no memory) is for OpenSSL's own step,

@@ -1,8 +1,9 @@
 /* Keys that have got into wrong hands: a chain that has one is refused, whoever vouches for it.
  *
  * To take trust away is up to whoever keeps the trust store of the platform. Until that has arrived
- * everywhere, CPython refuses a few keys itself (from 3.14.10 and 3.15.2 on), and so do we, on every
- * Python: distrusted.txt has them. Keys, not certificates, because others may certify them again.
+ * everywhere, CPython refuses a few keys itself (from 3.14.10 and 3.15.2 on), and so do we, on
+ * every Python: distrusted.txt has them. Keys, not certificates, because others may certify them
+ * again.
  */
 #include "internal.h"
 
