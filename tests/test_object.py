@@ -222,6 +222,23 @@ def test_rest_after_goodbye_stays_in_the_bio(pair, mod, version):
     assert right.incoming.read() == b"plain text"
 
 
+def test_arguments_that_contradict_each_other(pki):
+    """No name to check, or one for a server, is refused: the stdlib's older releases let it pass."""
+    buffers = sslbind.MemoryBIO(), sslbind.MemoryBIO()
+    client, server = client_context(sslbind, pki), server_context(sslbind, pki)
+    session = shaken_pair(sslbind, pki, "TLSv1_2")[0].obj.session
+    for context, given in (
+        (client, {}),
+        (client, {"server_hostname": ""}),
+        (server, {"server_side": True, "server_hostname": HOST}),
+        (server, {"server_side": True, "session": session}),
+    ):
+        with pytest.raises(ValueError, match="server_hostname|client mode"):
+            context.wrap_bio(*buffers, **given)
+    client.check_hostname = False
+    client.wrap_bio(*buffers)
+
+
 def test_ends(pair, mod, version):
     """close_notify reads as the end, again and again; without one the BIO's end is an error."""
     left, right = pair(mod, version)
