@@ -60,13 +60,7 @@ def tables() -> str:
         guarded(f"ERR_LIB_{lib}", f'{{"{lib}", ERR_LIB_{lib}}}')
         for lib in sorted({lib for lib, _ in reasons}.union(LIBS_WITHOUT_REASONS))
     )
-    distrusted = "".join(
-        f"    {{{', '.join(f'{byte:#04x}' for byte in bytes.fromhex(digest))}}},\n"
-        for [digest] in rows("distrusted.txt")
-    )
     return (
-        f"const unsigned char sb_distrusted[][32] = {{\n{distrusted}}};\n"
-        "const size_t sb_n_distrusted = sizeof sb_distrusted / sizeof *sb_distrusted;\n"
         f"const sb_constant sb_constants[] = {{\n{constants}    {{NULL, 0}},\n}};\n"
         f"const sb_reason sb_reasons[] = {{\n{reason_rows}    {{NULL, 0, 0}},\n}};\n"
         f"const sb_constant sb_libs[] = {{\n{libs}    {{NULL, 0}},\n}};\n"

@@ -1,4 +1,4 @@
-"""A chain that has a key of `distrusted.txt` in it is refused, wherever that key is: distrust.c.
+"""A chain with a key of the list in it is refused, wherever that key is: distrust.c.
 
 Nobody here has the private keys of that list. So a function that stands before OpenSSL's own says
 that one of our keys has a digest that is listed.
@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scripts import needs_preload, preload, run_script
 
-LIST = Path(__file__).resolve().parent.parent / "src" / "_sslbind" / "distrusted.txt"
-LISTED = [line for line in LIST.read_text().splitlines() if line and line[0] != "#"]
+SOURCE = Path(__file__).resolve().parent.parent / "src" / "_sslbind" / "distrust.c"
+LISTED = [digest.lower() for digest in re.findall('"([0-9A-F]{64})"', SOURCE.read_text())]
 REJECTED, OUT_OF_MEMORY = 28, 17  # X509_V_ERR_CERT_REJECTED, X509_V_ERR_OUT_OF_MEM
 
 DIGESTS = """
@@ -137,8 +137,8 @@ def test_distrusted(where, pki, tmp_path, monkeypatch):
 
 
 def test_the_list():
-    """Digests, and the one of a key that is known to be there; none twice."""
-    assert all(len(bytes.fromhex(digest)) == 32 for digest in LISTED)
+    """The digest of a key that is known to be there; none twice, none overlooked."""
+    assert len(LISTED) == SOURCE.read_text().count(',\n    "') + 1
     assert len(set(LISTED)) == len(LISTED) >= 8
     # "EM OV TLS CA - G3C", of CPython's own test.
     assert "63ecefee431d49523bc1136c4e72d0206a477086caf606cd5cf025686c109cf8" in LISTED

@@ -226,10 +226,8 @@ int sb_anchors_n_crls(const sb_anchors *anchors);
 int sb_anchors_copy(const sb_anchors *anchors, X509_STORE *store);
 int sb_anchors_copy_subject(const sb_anchors *anchors, X509_STORE *store, const X509_NAME *name);
 
-/* distrust.c, and distrusted.txt as a table: look for a key that no chain may have. Returns an
- * error as of X509_STORE_CTX_get_error(3), and which certificate it is about. */
-extern const unsigned char sb_distrusted[][32];
-extern const size_t sb_n_distrusted;
+/* distrust.c: look for a key that no chain may have. Returns an error as of
+ * X509_STORE_CTX_get_error(3), and which certificate it is about. */
 int sb_check_keys(STACK_OF(X509) *chain, int *depth);
 
 /* chains.c: let that be done when a store verifies, and a chain be spared its signatures the next
