@@ -223,7 +223,7 @@ def test_rest_after_goodbye_stays_in_the_bio(pair, mod, version):
 
 
 def test_arguments_that_contradict_each_other(pki):
-    """No name to check, or one for a server, is refused: the stdlib's older releases let it pass."""
+    """No name to check, or one for a server, is refused; older releases of the stdlib take it."""
     buffers = sslbind.MemoryBIO(), sslbind.MemoryBIO()
     client, server = client_context(sslbind, pki), server_context(sslbind, pki)
     session = shaken_pair(sslbind, pki, "TLSv1_2")[0].obj.session

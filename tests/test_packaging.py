@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CPYTHON = platform.python_implementation() == "CPython"
-WHEEL = "-cp39-abi3-" if CPYTHON else "-pp39-pypy39_pp73-"
+WHEEL = "-cp39-abi3-" if CPYTHON else "-pp{0}{1}-pypy{0}{1}_pp".format(*sys.version_info)
 INITS = ["PyInit__native", "PyInit__sslbind"] if CPYTHON else ["_cffi_pypyinit__sslbind"]
 
 pytestmark = [

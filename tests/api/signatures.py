@@ -18,7 +18,7 @@ class Parameter(NamedTuple):
 
 
 P = inspect.Parameter
-_RECEIVERS = ("self", "cls")
+_RECEIVERS = ("self", "cls", "_self")
 
 
 def _text(default: object) -> str:
