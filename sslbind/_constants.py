@@ -85,7 +85,11 @@ def _host_ciphers() -> str:
 _DEFAULT_CIPHERS: str = _host_ciphers()
 _PYTHONS_CHOICE: bool = _DEFAULT_CIPHERS.startswith("@SECLEVEL=")
 #: The cipher list that contexts begin with; None leaves OpenSSL's.
-CIPHERS: str | None = _DEFAULT_CIPHERS if _PYTHONS_CHOICE or not MODERN_DEFAULTS else None
+CIPHERS: str | None = None
+if _PYTHONS_CHOICE or not MODERN_DEFAULTS:
+    CIPHERS = _DEFAULT_CIPHERS
+elif sys.implementation.name == "pypy":
+    CIPHERS = _STRICT_CIPHERS  # as it does itself from 3.10 on, whatever _DEFAULT_CIPHERS says
 MINIMUM_VERSION = PROTO_TLSv1_2 if _PYTHONS_CHOICE else 0
 
 
