@@ -55,7 +55,7 @@ _GLOBAL_DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[at
 PEM_HEADER = "-----BEGIN CERTIFICATE-----"
 PEM_FOOTER = "-----END CERTIFICATE-----"
 _PEM_LINE = 64  # characters a line (RFC 7468 section 2)
-_NOTHING_HAS_A_LINE = sys.version_info >= (3, 15)
+_NOTHING_HAS_A_LINE = sys.version_info >= (3, 15)  # of its own, in the stdlib's PEM form
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
