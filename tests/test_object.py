@@ -86,6 +86,58 @@ def test_one_read_of_several_records(pki, version, bio):
 
 
 @BIOS
+def test_pending_promises_a_read(pki, version, bio):
+    """While `pending()` is not 0 a read succeeds: a part of a record is not counted."""
+
+    class Kind:
+        MemoryBIO = bio
+
+    contexts = client_context(sslbind, pki, version), server_context(sslbind, pki, version)
+    left, right = memory_pair(*contexts, client_mod=Kind, server_mod=Kind)
+    shake_memory(left, right)
+
+    def read_all() -> bytes:
+        try:
+            got = right.obj.read(1)
+        except ssl.SSLWantReadError:
+            return b""
+        while right.obj.pending():
+            got += right.obj.read(right.obj.pending())
+        return got
+
+    for cut in range(80):  # three records have more
+        for word in (b"one", b"two", b"three"):
+            left.obj.write(word)
+        records = left.outgoing.read()
+        right.incoming.write(records[:cut])
+        got = read_all()
+        right.incoming.write(records[cut:])
+        while len(got) < len(b"onetwothree"):
+            got += read_all()
+        assert got == b"onetwothree"
+
+
+@BIOS
+def test_pending_of_the_dead_is_nothing(pki, version, bio):
+    """What came behind a fatal alert cannot be read."""
+
+    class Kind:
+        MemoryBIO = bio
+
+    contexts = client_context(sslbind, pki, version), server_context(sslbind, pki, version)
+    left, right = memory_pair(*contexts, client_mod=Kind, server_mod=Kind)
+    shake_memory(left, right)
+    left.obj.write(b"one")
+    broken = bytearray(left.outgoing.read())
+    broken[-1] ^= 1
+    left.obj.write(b"two")
+    right.incoming.write(bytes(broken) + left.outgoing.read())
+    with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+        right.obj.read(1)
+    assert right.obj.pending() == 0
+
+
+@BIOS
 def test_mixed_bios(pki, version, bio):
     """The two BIOs of one object may be of different kinds."""
     other = ssl.MemoryBIO if bio is sslbind.MemoryBIO else sslbind.MemoryBIO

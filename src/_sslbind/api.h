@@ -329,8 +329,8 @@ long long sb_conn_sendfile(sb_conn *conn, int file, long long offset, size_t siz
 long long sb_conn_shutdown(sb_conn *conn, double timeout);
 void sb_error_free(sb_error *err);
 
-/* Bytes that are decrypted and not yet read, and what waits in a buffer of its own. SSL_pending(3)
- */
+/* Bytes that are decrypted and not yet read, and whole records in a buffer of its own.
+ * SSL_pending(3) */
 int sb_conn_pending(sb_conn *conn);
 
 /* The buffers of a connection that has made its own, which live as long as it does. Somebody must

@@ -235,9 +235,9 @@ sb_conn_pending(sb_conn *conn)
     if (sb_conn_enter(conn, &ignored) != SB_OK)
         return 0;
     n = SSL_pending(conn->ssl);
+    if (conn->pumped && !SSL_in_init(conn->ssl)) /* as it is after a failure, too */
+        n += (int)sb_whole_records(conn);
     sb_conn_leave(conn);
-    if (conn->pumped)
-        n += (int)sb_bio_pending(conn->in);
     return n;
 }
 

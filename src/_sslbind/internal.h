@@ -260,6 +260,7 @@ int64_t sb_now_ns(void); /* on a clock that only goes forward */
 void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
+size_t sb_whole_records(sb_conn *conn); /* how many bytes of them wait in memory */
 int sb_transport_write(BIO *bio, const char *buf, int len);
 /* sb_conn_read() and sb_conn_write(), over memory, if that waits for nobody, and is soon over or
  * makes pauses, as with a sink. Returns 0: nothing was done. If a sink fails, the count is 0. */

@@ -182,6 +182,27 @@ look(sb_conn *conn, char *buf, size_t cap)
     return len;
 }
 
+size_t
+sb_whole_records(sb_conn *conn)
+{
+    const char *waiting;
+    unsigned char header[HEADER_LEN];
+    size_t n, len = 0, next = 0;
+
+    if (conn->record_left > 0 || conn->header_len > 0) /* the rest of one is not there yet */
+        return 0;
+    n = sb_bio_hold(conn->in, &waiting);
+    while (next <= n) {
+        len = next;
+        if (n - len < HEADER_LEN)
+            break;
+        memcpy(header, waiting + len, HEADER_LEN);
+        next = len + HEADER_LEN + body_length(header);
+    }
+    sb_bio_let_go(conn->in, NULL, 0);
+    return len;
+}
+
 /* Is the next header known? It is taken only as far as it was before. */
 static int
 know_header(sb_conn *conn)
