@@ -106,6 +106,22 @@ def test_sni_hook_changes_the_context(mod, pki, version):
     assert right.obj.context is other
 
 
+@pytest.mark.parametrize("hooked", ((), ("first",), ("second",), ("first", "second")))
+def test_sni_hook_of_a_context_set_before(mod, pki, version, hooked):
+    """The hook is that of the context which the connection has when the name comes."""
+    if mod is ssl and sys.version_info < (3, 15):
+        pytest.skip("before 3.14.10 the stdlib asks the context that was there first, too")
+    seen = []
+    contexts = {name: server_context(mod, pki, version) for name in ("first", "second")}
+    for name in hooked:
+        contexts[name].sni_callback = lambda *args: seen.append(args)
+    client = client_context(mod, pki, version)
+    left, right = memory_pair(client, contexts["first"], HOST, mod, mod)
+    right.obj.context = contexts["second"]
+    shake_memory(left, right)
+    assert seen == ([(right.obj, HOST, contexts["second"])] if "second" in hooked else [])
+
+
 @pytest.mark.parametrize("alert", ("ACCESS_DENIED", "UNRECOGNIZED_NAME", "INTERNAL_ERROR"))
 def test_sni_hook_refuses(mod, pki, version, alert):
     """What the hook returns is the alert that the client gets."""
