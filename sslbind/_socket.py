@@ -20,6 +20,7 @@ from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
 
 from . import _ssl
 from ._enums import CHANNEL_BINDING_TYPES
+from ._ffi import as_view
 from ._host import PlainSocket, SocketBase
 from ._object import (
     _check_sslobject_params,
@@ -400,7 +401,8 @@ class SSLSocket(SocketBase):
             return _plain.sendall(self, data, flags)
         if flags != 0:
             self._refuse_flags("sendall")
-        sslobj.write(data)
+        if data if type(data) is bytes else as_view(data).nbytes:  # or nothing is done at all
+            sslobj.write(data)
 
     def _refuse_flags(self, method: str) -> NoReturn:
         raise ValueError(f"non-zero flags not allowed in calls to {method}() on {self.__class__}")

@@ -966,6 +966,21 @@ operations_write(operations *self, PyObject *object)
     return count;
 }
 
+/* Nothing to send, nothing done: the stdlib's sendall() then calls no send(). */
+PyObject *
+sb_native_send_all(PyObject *connection, PyObject *object)
+{
+    long long count = 0;
+    source data;
+
+    if (!hold(&data, object))
+        return NULL;
+    if (data.len > 0)
+        count = write_from((operations *)connection, data.bytes, (size_t)data.len);
+    release(&data);
+    return count < 0 ? NULL : Py_BuildValue("");
+}
+
 PyObject *
 sb_native_read(PyObject *connection, PyObject *const *args, Py_ssize_t n)
 {

@@ -13,6 +13,7 @@
 /* native.c: the methods of Operations, of an object that is one. */
 PyObject *sb_native_read(PyObject *connection, PyObject *const *args, Py_ssize_t n);
 PyObject *sb_native_write(PyObject *connection, PyObject *data);
+PyObject *sb_native_send_all(PyObject *connection, PyObject *data);
 PyObject *sb_native_do_handshake(PyObject *connection);
 
 /* shortcuts.c: a function of the module. */

@@ -52,12 +52,8 @@ put(PyObject *connection, PyObject *const *args, Py_ssize_t n)
 static PyObject *
 send_all(PyObject *connection, PyObject *const *args, Py_ssize_t n)
 {
-    PyObject *count = put(connection, args, n);
-
-    if (count == NULL)
-        return NULL;
-    Py_DECREF(count);
-    return Py_BuildValue("");
+    (void)n;
+    return sb_native_send_all(connection, args[0]);
 }
 
 static PyObject *
