@@ -201,9 +201,10 @@ def make(
         return SSLError("Underlying socket has been closed.")
     if status in (_ffi.FAILED, _ffi.BAD_ARG):
         what = _ffi.text(err.text)
-        if not what and err.code:
+        if not what and not err.code:
+            what = _TEXTS.get(err.ssl_error, "")
+        if not what:
             what = f"unknown error ({err.code:#x})" if _SHOWS_CODES else "unknown error"
-        what = what or _TEXTS.get(err.ssl_error, "unknown error")
         return _make(SSLError, err.ssl_error or err.reason, err, what)
     return _make(SSLError, SSL_ERROR_INVALID_ERROR_CODE, err, "Invalid error code")
 

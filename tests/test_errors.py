@@ -537,6 +537,7 @@ CONTEXT_CALLS = {
     "ciphers TLS 1.3 only": lambda c, m, p: c.set_ciphers("TLS_AES_128_GCM_SHA256"),
     "curve unknown": lambda c, m, p: c.set_ecdh_curve("no-such-curve"),
     "curve empty": lambda c, m, p: c.set_ecdh_curve(""),
+    "curve that is none": lambda c, m, p: c.set_ecdh_curve("serverAuth"),
     "curve None": lambda c, m, p: c.set_ecdh_curve(None),
     "curve integer": lambda c, m, p: c.set_ecdh_curve(7),
     "curve NUL": lambda c, m, p: c.set_ecdh_curve("prime256v1\0"),
