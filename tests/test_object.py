@@ -41,20 +41,19 @@ def test_conversation(pair, mod, version):
     left.obj.unwrap()
 
 
+def pair_over(bio, pki, version):
+    """Return a pair of ours over buffers of a class, after its handshake."""
+    kind = SimpleNamespace(MemoryBIO=bio)
+    contexts = client_context(sslbind, pki, version), server_context(sslbind, pki, version)
+    left, right = memory_pair(*contexts, client_mod=kind, server_mod=kind)
+    shake_memory(left, right)
+    return left, right
+
+
 @BIOS
 def test_either_kind_of_bio(pki, version, bio):
     """Our objects work over our BIOs and over the stdlib's."""
-
-    class Kind:
-        MemoryBIO = bio
-
-    left, right = memory_pair(
-        client_context(sslbind, pki, version),
-        server_context(sslbind, pki, version),
-        client_mod=Kind,
-        server_mod=Kind,
-    )
-    shake_memory(left, right)
+    left, right = pair_over(bio, pki, version)
     data = bytes(range(256)) * 400
     sent = 0
     while sent < len(data):
@@ -72,13 +71,7 @@ def test_either_kind_of_bio(pki, version, bio):
 @BIOS
 def test_one_read_of_several_records(pki, version, bio):
     """A read takes all the records that are there, whatever kind of buffer they are in."""
-
-    class Kind:
-        MemoryBIO = bio
-
-    contexts = client_context(sslbind, pki, version), server_context(sslbind, pki, version)
-    left, right = memory_pair(*contexts, client_mod=Kind, server_mod=Kind)
-    shake_memory(left, right)
+    left, right = pair_over(bio, pki, version)
     for word in (b"one ", b"two ", b"three"):
         left.obj.write(word)
     left.flush()
@@ -88,13 +81,7 @@ def test_one_read_of_several_records(pki, version, bio):
 @BIOS
 def test_pending_promises_a_read(pki, version, bio):
     """While `pending()` is not 0 a read succeeds: a part of a record is not counted."""
-
-    class Kind:
-        MemoryBIO = bio
-
-    contexts = client_context(sslbind, pki, version), server_context(sslbind, pki, version)
-    left, right = memory_pair(*contexts, client_mod=Kind, server_mod=Kind)
-    shake_memory(left, right)
+    left, right = pair_over(bio, pki, version)
 
     def read_all() -> bytes:
         try:
@@ -120,13 +107,7 @@ def test_pending_promises_a_read(pki, version, bio):
 @BIOS
 def test_pending_of_the_dead_is_nothing(pki, version, bio):
     """What came behind a fatal alert cannot be read."""
-
-    class Kind:
-        MemoryBIO = bio
-
-    contexts = client_context(sslbind, pki, version), server_context(sslbind, pki, version)
-    left, right = memory_pair(*contexts, client_mod=Kind, server_mod=Kind)
-    shake_memory(left, right)
+    left, right = pair_over(bio, pki, version)
     left.obj.write(b"one")
     broken = bytearray(left.outgoing.read())
     broken[-1] ^= 1
