@@ -1,9 +1,9 @@
 """The same random operations on objects of both modules: each must do what the other's does.
 
 A plan is made from a seed, played over memory by the stdlib and by us, and compared step by step,
-with whether bytes wait to go out. What is left out is what is known to differ, or to
-depend on chance: several records in one read (plans read byte by byte), and an end whose stream was
-cut off, of which the stdlib says something else in every branch.
+with whether bytes wait to go out. What is left out is what is known to differ, or to depend on
+chance: several records in one read (plans read byte by byte), and an end whose stream was cut off,
+of which the stdlib says something else in every branch.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Plan:
         kinds = {
             "do_handshake": lambda: (),
             "carry": lambda: (rng.choice((None, None, None, 1, 5, 6)),),
-            "spoil": lambda: (rng.random(), 1 << rng.randrange(8)),
+            "spoil": lambda: (rng.choice((0, -1)), 1 << rng.randrange(8)),
             "inject": lambda: (rng.choice(JUNK),),
             "write": lambda: (rng.choice((0, 1, 5, 1000, 16384, 16385, 40000)),),
             "read": lambda: (rng.choice((1, 1, 1, -1)),),
@@ -142,10 +142,14 @@ class Play:
         return outcome(end.other.incoming.write, data)._replace(value=None)
 
     def spoil(self, end, where, bit, kind):
-        """Carry what waits, a bit of it turned round; of a handshake, it would be up to chance."""
+        """Carry what waits, a bit of it turned round; of a handshake, it would be up to chance.
+
+        It is one of the first or the last byte: a signature or a ticket in between has no fixed
+        length.
+        """
         data = bytearray(end.outgoing.read())
         if len(self.shaken) == 2 and data:
-            data[int(where * len(data))] ^= bit
+            data[where] ^= bit
         return outcome(end.other.incoming.write, bytes(data))._replace(value=None)
 
     def inject(self, end, data, kind):
