@@ -16,6 +16,17 @@ sb_clear_queue(void)
 }
 
 int
+sb_memory_was_short(void)
+{
+    unsigned long code;
+    int found = 0;
+
+    while ((code = ERR_get_error()) != 0)
+        found |= ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return found;
+}
+
+int
 sb_no_more_pem(void)
 {
     unsigned long code = ERR_peek_last_error();

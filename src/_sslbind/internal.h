@@ -150,6 +150,8 @@ struct sb_conn {
 
 /* errors.c: the only reader of the error queue. */
 void sb_clear_queue(void);
+/* The same; 1: there was a lack of memory, with which OpenSSL may have gone on all the same. */
+int sb_memory_was_short(void);
 int sb_take_queue(sb_error *err, int line); /* SB_FAILED, with the newest error of the queue */
 int sb_no_more_pem(void); /* 1: the newest error is that a PEM text has come to its end */
 int sb_take_errno(sb_error *err, int errno_value, int line);

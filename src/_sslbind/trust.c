@@ -47,6 +47,24 @@ on_get_issuer(X509 **issuer, X509_STORE_CTX *looking, sb_verified_x509 *cert)
     return X509_STORE_CTX_get1_issuer(issuer, looking, cert);
 }
 
+/* A lack of memory must not make a chain a good one, but OpenSSL does not look everywhere. Just
+ * before, it has copied what the connection asks of the chain: without the host name in it any name
+ * would do. So that is done again. And a subjectAltName that it cannot read is none for it. */
+static int
+on_chain(X509_STORE_CTX *verifying, void *unused)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(verifying, SSL_get_ex_data_X509_STORE_CTX_idx());
+    int done = X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(verifying), SSL_get0_param(ssl));
+
+    (void)unused;
+    if (done && X509_verify_cert(verifying) <= 0)
+        return 0;
+    if (done && !sb_memory_was_short())
+        return 1;
+    X509_STORE_CTX_set_error(verifying, X509_V_ERR_OUT_OF_MEM);
+    return 0;
+}
+
 int
 sb_ctx_init_trust(sb_ctx *ctx)
 {
@@ -58,6 +76,7 @@ sb_ctx_init_trust(sb_ctx *ctx)
         return 0;
     X509_STORE_set_lookup_certs(store, on_lookup_certs);
     X509_STORE_set_get_issuer(store, on_get_issuer);
+    SSL_CTX_set_cert_verify_callback(ctx->ssl_ctx, on_chain, NULL);
     return sb_chains_watch(store);
 }
 
