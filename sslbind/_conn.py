@@ -285,7 +285,9 @@ class _SSLSocket(Operations):
     @property
     def session(self) -> SSLSession | None:
         """The session, to be offered again by a later connection."""
-        pointer = lib.sb_conn_session(self._c_conn)
+        err = _errors.new_record()
+        pointer = lib.sb_conn_session(self._c_conn, err)
+        _errors.check(err.status, err)
         return SSLSession._wrap(pointer, self._context) if pointer else None
 
     @session.setter

@@ -161,10 +161,10 @@ def _explain(number: int, ciphers: Any) -> Any:
     """Try once more what has failed, for its error; return the pointer should it succeed."""
     err = _errors.new_record()
     pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, err)
-    if not pointer and err.code:
-        raise _errors.make(_ffi.FAILED, err)
-    if not pointer:
+    if not pointer and err.status == _ffi.BAD_ARG:
         raise ValueError(f"invalid or unsupported protocol version {number}")
+    if not pointer:
+        raise _errors.make(err.status, err)
     return pointer
 
 

@@ -144,6 +144,13 @@ put_string(sb_block *out, const ASN1_STRING *string)
 }
 
 static int
+out_of_memory(sb_block *out)
+{
+    out->failed = SB_NO_MEMORY;
+    return 0;
+}
+
+static int
 put_object_name(sb_block *out, const ASN1_OBJECT *object)
 {
     char text[256];
@@ -157,7 +164,7 @@ put_object_name(sb_block *out, const ASN1_OBJECT *object)
         char *longer = malloc((size_t)len + 1);
 
         if (longer == NULL)
-            return 0;
+            return out_of_memory(out);
         OBJ_obj2txt(longer, len + 1, object, 0);
         sb_put_bytes(out, longer, (size_t)len);
         free(longer);
@@ -431,7 +438,7 @@ put_serial_number(sb_block *out, const ASN1_INTEGER *number)
     char *text = malloc(2 * len + 3), *end = text;
 
     if (text == NULL)
-        return 0;
+        return out_of_memory(out);
     if (ASN1_STRING_type(number) == V_ASN1_NEG_INTEGER)
         *end++ = '-';
     for (i = 0; i < len; i++) {
@@ -535,10 +542,11 @@ sb_cert_fields(sb_cert **certs, size_t n, sb_block *out, sb_error *err)
     sb_end_sequence(out, list);
     sb_block_end_item(out);
     BIO_free(memory);
-    if (!ok) {
+    if (!ok && out->failed != SB_NO_MEMORY) {
         sb_block_clear(out);
         return SB_FAIL_QUEUE(err);
     }
-    sb_clear_queue();
+    if (sb_memory_was_short()) /* an extension that there was none for counts for nothing */
+        out->failed = SB_NO_MEMORY;
     return sb_block_status(out, err);
 }

@@ -136,12 +136,12 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
         err = &ignored;
     sb_clear_queue();
     if (version < 0) {
-        SB_FAIL(err, SB_BAD_ARG, "invalid or unsupported protocol version");
+        err->status = SB_FAIL(err, SB_BAD_ARG, "invalid or unsupported protocol version");
         return NULL;
     }
     if ((ctx = calloc(1, sizeof *ctx)) == NULL || !init_lock(&ctx->lock)) {
         free(ctx);
-        SB_FAIL(err, SB_NO_MEMORY, "no memory");
+        err->status = SB_FAIL(err, SB_NO_MEMORY, "no memory");
         return NULL;
     }
     atomic_init(&ctx->refs, 1);
@@ -152,7 +152,7 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
     ctx->keylog_fd = -1;
     ctx->ssl_ctx = make_ssl_ctx(protocol, version, min_version);
     if (ctx->ssl_ctx == NULL || !apply_defaults(ctx, ciphers)) {
-        SB_FAIL_QUEUE(err);
+        err->status = SB_FAIL_QUEUE(err);
         sb_ctx_free(ctx);
         return NULL;
     }

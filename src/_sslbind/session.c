@@ -2,17 +2,17 @@
 #include "internal.h"
 
 sb_session *
-sb_conn_session(sb_conn *conn)
+sb_conn_session(sb_conn *conn, sb_error *err)
 {
-    sb_error ignored;
     SSL_SESSION *session, *copy = NULL;
 
-    if (sb_conn_enter(conn, &ignored) != SB_OK)
+    if (sb_conn_enter(conn, err) != SB_OK)
         return NULL;
     /* A copy, since OpenSSL goes on changing the original: a TLS 1.3 ticket comes in, or the
      * connection ends without close_notify and its session is marked as not resumable. */
-    if ((session = SSL_get0_session(conn->ssl)) != NULL)
-        copy = SSL_SESSION_dup(session);
+    if ((session = SSL_get0_session(conn->ssl)) != NULL &&
+        (copy = SSL_SESSION_dup(session)) == NULL)
+        err->status = SB_FAIL(err, SB_NO_MEMORY, "no memory");
     sb_clear_queue();
     sb_conn_leave(conn);
     return (sb_session *)copy;

@@ -1,4 +1,4 @@
-/* Threads on one connection, and on one context, over the C functions alone: `.ci/tsan` builds
+/* Threads on one connection, and on one context, over the C functions alone: `.ci/native` builds
  * this with ThreadSanitizer, which reports what a wrong lock lets through.
  *
  *     threads DIRECTORY [ROUNDS]
@@ -6,9 +6,7 @@
  * DIRECTORY holds one.pem and two.pem (each a certificate for localhost with its key, P-256) and
  * ca.pem (both certificates). Prints a line a scenario; exits 1 at the first broken promise.
  */
-#include "internal.h"
-
-#include "upcalls.h"
+#include "harness.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -30,29 +28,7 @@ enum {
     PATIENCE = 60, /* seconds, for every operation */
 };
 
-static const char *directory;
-static const char HOST[] = "localhost";
-
 /* ---------------------------------------------------------------- small things */
-
-static void
-require_at(int ok, const char *what, const sb_error *err, int line)
-{
-    if (ok)
-        return;
-    fprintf(stderr, "threads.c:%d: %s: %s (line %d, errno %d)\n", line, what,
-            err != NULL ? err->text : "", err != NULL ? err->line : 0,
-            err != NULL ? err->errno_value : 0);
-    exit(1);
-}
-#define REQUIRE(ok, err) require_at((ok), #ok, (err), __LINE__)
-
-static const char *
-in_directory(const char *name, char out[512])
-{
-    snprintf(out, 512, "%s/%s", directory, name);
-    return out;
-}
 
 static pthread_t
 start(void *(*body)(void *), void *arg)
@@ -108,63 +84,6 @@ make_sockets(int family, int fds[2])
     REQUIRE(connect(fds[0], (struct sockaddr *)&address, len) == 0, NULL);
     REQUIRE((fds[1] = accept(listener, NULL, NULL)) >= 0, NULL);
     close(listener);
-}
-
-/* ---------------------------------------------------------------- operations */
-
-/* What Python does with the result of an operation. */
-static long long
-unpack(long long result, sb_error *err)
-{
-    sb_error *kept;
-
-    if (result > -SB_PLAIN)
-        return result;
-    kept = (sb_error *)((uintptr_t)-result * 4);
-    *err = *kept;
-    sb_error_free(kept);
-    return err->status;
-}
-
-/* As the Python side does it: an interrupted call is repeated with what it returned. */
-static long long
-handshake(sb_conn *conn, double timeout, sb_error *err)
-{
-    long long status = sb_conn_handshake(conn, timeout);
-
-    while (status <= sb_again)
-        status = sb_conn_handshake(conn, (double)status);
-    return unpack(status, err);
-}
-
-static long long
-read_some(sb_conn *conn, char *buf, size_t cap, double timeout, sb_error *err)
-{
-    long long n = sb_conn_read(conn, buf, cap, timeout);
-
-    while (n <= sb_again)
-        n = sb_conn_read(conn, buf, cap, (double)n);
-    return unpack(n, err);
-}
-
-static long long
-write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *err)
-{
-    long long n = sb_conn_write(conn, buf, len, timeout);
-
-    while (n <= sb_again)
-        n = sb_conn_write(conn, buf, len, (double)n);
-    return unpack(n, err);
-}
-
-static long long
-end(sb_conn *conn, sb_error *err)
-{
-    long long status = sb_conn_shutdown(conn, PATIENCE);
-
-    while (status <= sb_again)
-        status = sb_conn_shutdown(conn, (double)status);
-    return unpack(status, err);
 }
 
 /* ---------------------------------------------------------------- one connection */
@@ -227,7 +146,7 @@ read_server(void *arg)
 
     usleep(150 * 1000); /* long enough for all senders but one to wait for their turns */
     drain(d->server, PIECE, &d->server_got);
-    end(d->server, &err);
+    end(d->server, PATIENCE, &err);
     return NULL;
 }
 
@@ -304,7 +223,7 @@ describe(void *arg)
         sb_conn_handshake_done(conn);
         sb_conn_session_reused(conn);
         sb_conn_group(conn, &name, &err);
-        sb_session_free(sb_conn_session(conn));
+        sb_session_free(sb_conn_session(conn, &err));
         if (sb_conn_peer_cert(conn, &cert, &block, &err) >= 0) {
             sb_block_clear(&block);
             sb_cert_free(cert);
@@ -322,7 +241,7 @@ unwrap(void *arg)
 {
     sb_error err;
 
-    end(((duplex *)arg)->client, &err);
+    end(((duplex *)arg)->client, PATIENCE, &err);
     return NULL;
 }
 
@@ -735,59 +654,6 @@ same_trust(void)
         threads[i] = start(load_trust, NULL);
     for (i = 0; i < 4; i++)
         finish(threads[i]);
-}
-
-/* ---------------------------------------------------------------- what stands for Python */
-
-int
-sb_py_sni(void *handle, const char *name)
-{
-    (void)handle;
-    (void)name;
-    return -1;
-}
-
-void
-sb_py_message(void *handle, int write, int version, int type, const char *buf, size_t len)
-{
-    (void)handle;
-    (void)write;
-    (void)version;
-    (void)type;
-    (void)buf;
-    (void)len;
-}
-
-int
-sb_py_password(void *handle, char *buf, int cap)
-{
-    (void)handle;
-    (void)buf;
-    (void)cap;
-    return -1;
-}
-
-unsigned int
-sb_py_psk_client(void *handle, const char *hint, char *identity, unsigned int id_cap, char *psk,
-                 unsigned int cap)
-{
-    (void)handle;
-    (void)hint;
-    (void)identity;
-    (void)id_cap;
-    (void)psk;
-    (void)cap;
-    return 0;
-}
-
-unsigned int
-sb_py_psk_server(void *handle, const char *identity, char *psk, unsigned int cap)
-{
-    (void)handle;
-    (void)identity;
-    (void)psk;
-    (void)cap;
-    return 0;
 }
 
 int

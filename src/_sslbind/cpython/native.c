@@ -903,6 +903,8 @@ read_into(operations *self, Py_ssize_t size, PyObject *buffer)
     Py_ssize_t cap;
     long long count;
 
+    if (view == NULL && PyErr_ExceptionMatches(PyExc_MemoryError))
+        return NULL;
     if (view == NULL || PyObject_AsWriteBuffer(view, &memory, &cap) < 0) {
         Py_XDECREF(view);
         return refuse("read() argument 2 must be read-write bytes-like object, not %S", buffer);
