@@ -191,6 +191,18 @@ def test_a_name_that_two_have(mod, tmp_path, pki, bundle):
     assert trusts(mod, fourth, pki, new_leaf) and trusts(mod, fourth, pki, old_leaf)
 
 
+def test_a_name_that_many_have(mod, tmp_path, pki):
+    """What is in a store is not put there once more, which OpenSSL from 3.3 on may not notice."""
+    twins = [Authority("twin") for _ in range(4)]
+    path = tmp_path / "twins.pem"
+    path.write_bytes(b"".join(twin.pem + Authority(f"{n}").pem for n, twin in enumerate(twins)))
+    context = client(mod, str(path))
+    assert counts(context) == (8, 0, 8)
+    for n, twin in enumerate(twins):
+        assert trusts(mod, context, pki, twin.leaf(tmp_path, f"leaf {n}"))
+    assert counts(context) == (8, 0, 8)
+
+
 # --- All ways in which OpenSSL looks for a certificate -------------------------------------------
 
 

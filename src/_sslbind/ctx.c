@@ -147,6 +147,7 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
     atomic_init(&ctx->refs, 1);
     atomic_init(&ctx->generation, sb_generation());
     atomic_init(&ctx->anchors, NULL);
+    atomic_init(&ctx->anchors_copied, 0);
     atomic_init(&ctx->default_store, NULL);
     ctx->protocol = protocol;
     ctx->keylog_fd = -1;

@@ -30,7 +30,9 @@ bring(const X509_STORE_CTX *looking, const X509_NAME *subject)
     sb_ctx *ctx = store != NULL ? X509_STORE_get_ex_data(store, store_index) : NULL;
     sb_anchors *anchors = ctx != NULL ? atomic_load(&ctx->anchors) : NULL;
 
-    return anchors == NULL || sb_anchors_copy_subject(anchors, store, subject);
+    /* From 3.3 on OpenSSL does not always notice that it has a certificate already. */
+    return anchors == NULL || atomic_load(&ctx->anchors_copied) ||
+           sb_anchors_copy_subject(anchors, store, subject);
 }
 
 static STACK_OF(X509) *
@@ -99,7 +101,7 @@ copy_anchors(sb_ctx *ctx)
     sb_anchors *anchors = atomic_load(&ctx->anchors);
     int was_used;
 
-    if (anchors == NULL || ctx->anchors_copied)
+    if (anchors == NULL || atomic_load(&ctx->anchors_copied))
         return 1;
     was_used = n_objects(store) > 0;
     if (!sb_anchors_copy(anchors, store))
@@ -109,7 +111,7 @@ copy_anchors(sb_ctx *ctx)
         sk_X509_OBJECT_sort(X509_STORE_get0_objects(store));
         X509_STORE_unlock(store);
     }
-    ctx->anchors_copied = 1;
+    atomic_store(&ctx->anchors_copied, 1);
     return 1;
 }
 
