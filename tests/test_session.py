@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import ssl
 import time
 
 import pytest
@@ -124,6 +126,33 @@ def test_without_tickets(mod, pki, version):
     assert session.has_ticket is False or PYPY
 
 
+@pytest.fixture
+def remembering(mod, pki, version):
+    """A client, and a server that keeps its sessions itself."""
+    client, server = client_context(mod, pki, version), server_context(mod, pki, version)
+    server.options |= mod.OP_NO_TICKET
+    return client, server
+
+
+@pytest.mark.skipif(sslbind is ssl, reason="the stdlib does so from 3.13.1 on")
+@pytest.mark.parametrize("mod", (sslbind,))
+def test_resumed_after_an_end_without_close_notify(mod, pki, remembering, version):
+    """A server knows the session again of a connection that was dropped, as clients of HTTP do."""
+    session = shaken_pair(mod, pki, version, *remembering)[0].obj.session
+    gc.collect()
+    assert again(mod, remembering, session)[0].obj.session_reused
+
+
+@pytest.mark.parametrize("version", ("TLSv1_2",))
+def test_not_resumed_after_a_failure(mod, pki, remembering, version):
+    """A fatal alert is the end of the session (RFC 5246 section 7.2.2)."""
+    left, right = shaken_pair(mod, pki, version, *remembering)
+    right.incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+    with pytest.raises(mod.SSLError):
+        right.obj.read(1)
+    assert not again(mod, remembering, left.obj.session)[0].obj.session_reused
+
+
 def test_outlives_its_connection(mod, pki, contexts, version):
     """A session is good when its connection, and its server's context, are gone."""
     left, right = shaken_pair(mod, pki, version, *contexts)
@@ -136,8 +165,6 @@ def test_outlives_its_connection(mod, pki, contexts, version):
 
 def test_between_modules(pki):
     """A session of the stdlib's is none of ours: refused with a TypeError, not trusted."""
-    import ssl
-
     if sslbind.SSLSession is ssl.SSLSession:
         pytest.skip("the stdlib stands in for sslbind")
     left, _ = shaken_pair(ssl, pki)

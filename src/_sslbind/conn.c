@@ -196,7 +196,7 @@ sb_conn_free(sb_conn *conn)
 {
     if (conn == NULL)
         return;
-    SSL_free(conn->ssl);
+    sb_free_ssl(conn->ssl);
     sb_ctx_free(conn->ctx);
     sb_ctx_free(conn->first_ctx);
     sb_bio_free(conn->in);

@@ -279,6 +279,9 @@ BIO *sb_ktls_transport(sb_conn *conn);
 long long sb_ktls_sendfile(sb_conn *conn, int file, long long offset, size_t size, int flags,
                            sb_error *err);
 
+/* session.c: SSL_free(3); a server may resume the session. */
+void sb_free_ssl(SSL *ssl);
+
 /* conn.c: keep the connection's context from changing; callbacks into Python let it go. */
 void sb_conn_hold_ctx(sb_conn *conn);
 void sb_conn_let_go_ctx(sb_conn *conn);

@@ -555,7 +555,7 @@ sb_conn_leave(sb_conn *conn)
     }
     pthread_mutex_unlock(&conn->lock);
     if (ssl != NULL)
-        SSL_free(ssl);
+        sb_free_ssl(ssl);
 }
 
 /* One try at the operation; > 0 or SB_OK when it is done. */

@@ -36,6 +36,17 @@ sb_conn_set_session(sb_conn *conn, sb_session *session, sb_error *err)
     return status;
 }
 
+/* SSL_free(3) takes the session of a connection that ends without close_notify out of the server's
+ * cache: most connections of HTTP could not be resumed. So say that it was sent, as the stdlib does
+ * since 3.13.1. What a fatal alert ends (RFC 5246 7.2.2), OpenSSL takes out at once. */
+void
+sb_free_ssl(SSL *ssl)
+{
+    if (ssl != NULL)
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_get_shutdown(ssl));
+    SSL_free(ssl);
+}
+
 void
 sb_session_free(sb_session *session)
 {
