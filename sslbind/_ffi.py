@@ -125,7 +125,7 @@ def text(pointer: Any) -> str | None:
 
 def c_string(value: str | bytes, encoding: str = "utf-8") -> bytes:
     """Return `value` as C takes it; ValueError if it holds a NUL, which C would end at."""
-    raw = value.encode(encoding) if isinstance(value, str) else bytes(value)
+    raw = value.encode(encoding) if isinstance(value, str) else bytes(as_view(value))
     if b"\0" in raw:
         raise ValueError("embedded null character")
     return raw

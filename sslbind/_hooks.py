@@ -20,7 +20,7 @@ import operator
 import sys
 from types import SimpleNamespace
 
-from ._ffi import ffi, native
+from ._ffi import as_view, ffi, native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -181,8 +181,7 @@ def sb_py_password(hooks: PasswordHooks, buf: Any, cap: int) -> int:
     return len(raw)
 
 
-def _key(raw: Any, buf: Any, cap: int) -> int:
-    key = bytes(raw)
+def _key(key: bytes, buf: Any, cap: int) -> int:
     if not key or len(key) > cap:
         return 0
     ffi.memmove(buf, key, len(key))
@@ -202,7 +201,7 @@ def sb_py_psk_client(
     if b"\0" in raw or len(raw) >= identity_cap:
         return 0
     ffi.memmove(identity_buf, raw + b"\0", len(raw) + 1)
-    return _key(key, buf, cap)
+    return _key(bytes(as_view(key)), buf, cap)
 
 
 @_upcall(failing=0, report=_report)
@@ -211,4 +210,7 @@ def sb_py_psk_server(conn: _SSLSocket | None, identity: Any, buf: Any, cap: int)
     if callback is None:
         return 0
     text = ffi.string(identity).decode() if identity else None
-    return _key(callback(text or None), buf, cap)
+    key = callback(text or None)
+    if not isinstance(key, bytes):
+        raise TypeError(f"expected bytes, {type(key).__name__} found")
+    return _key(key, buf, cap)

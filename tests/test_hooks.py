@@ -479,21 +479,33 @@ PSK_FAILURES = {
     "too long": lambda *_: ("identity", b"x" * 5000),
     "identity too long": lambda *_: ("x" * 5000, b"key"),
     "three": lambda *_: (1, 2, 3),
+    "key as a number": lambda *_: ("identity", 3),
+    "key as numbers": lambda *_: ("identity", [0, 0, 0]),
 }
 
 
 @pytest.mark.parametrize("name", PSK_FAILURES)
 def test_psk_client_hook_fails(mod, version, name):
     """A client's hook that fails ends the handshake at both ends."""
-    client, server = psk_contexts(mod, version, PSK_FAILURES[name], lambda _: b"key")
+    client, server = psk_contexts(mod, version, PSK_FAILURES[name], lambda _: bytes(3))
     left, right = memory_pair(client, server, None, mod, mod)
     assert any(failing(left, right))
 
 
-@pytest.mark.parametrize("hook", (lambda _: 1 / 0, lambda _: None, lambda _: b"", lambda _: "x"))
+@pytest.mark.parametrize(
+    "hook",
+    (
+        lambda _: 1 / 0,
+        lambda _: None,
+        lambda _: b"",
+        lambda _: "x",
+        lambda _: 3,
+        lambda _: bytearray(3),
+    ),
+)
 def test_psk_server_hook_fails(mod, version, hook):
     """A server's hook that fails ends the handshake at both ends."""
-    client, server = psk_contexts(mod, version, lambda _: ("identity", b"key"), hook)
+    client, server = psk_contexts(mod, version, lambda _: ("identity", bytes(3)), hook)
     left, right = memory_pair(client, server, None, mod, mod)
     assert any(failing(left, right))
 

@@ -302,6 +302,17 @@ def test_what_is_known(pair, mod, version):
     assert right.obj.getpeercert() is None
 
 
+def test_shared_ciphers_are_in_the_servers_order(mod, pki):
+    """What both ends offered is listed as the server prefers it."""
+    version, names = "TLSv1_2", ["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"]
+    client, server = client_context(mod, pki, version), server_context(mod, pki, version)
+    client.set_ciphers(":".join(names))
+    for order in (names, names[::-1]):
+        server.set_ciphers(":".join([*order, "ECDHE-ECDSA-AES128-GCM-SHA256"]))
+        _, right = shaken_pair(mod, pki, version, client, server)
+        assert [name for name, *_ in right.obj.shared_ciphers()] == order
+
+
 def test_channel_binding_agrees(pki):
     """`tls-unique` is the same at both ends, and for both modules (RFC 5929 section 3)."""
     mixes = [(sslbind, sslbind)]

@@ -416,12 +416,12 @@ sb_conn_shared_ciphers(sb_conn *conn, sb_block *out, sb_error *err)
         status = SB_FAIL(err, SB_BAD_ARG, "no list of ciphers");
         goto done;
     }
-    for (i = 0; i < sk_SSL_CIPHER_num(theirs); i++) {
+    for (i = 0; i < sk_SSL_CIPHER_num(ours); i++) {
         sb_cipher cipher;
 
-        if (sk_SSL_CIPHER_find(ours, (SSL_CIPHER *)sk_SSL_CIPHER_value(theirs, i)) < 0)
+        if (sk_SSL_CIPHER_find(theirs, (SSL_CIPHER *)sk_SSL_CIPHER_value(ours, i)) < 0)
             continue;
-        describe_cipher(sk_SSL_CIPHER_value(theirs, i), &cipher);
+        describe_cipher(sk_SSL_CIPHER_value(ours, i), &cipher);
         sb_block_add_text(out, cipher.name);
         sb_block_add_text(out, cipher.protocol);
         sb_block_add_number(out, cipher.bits);
