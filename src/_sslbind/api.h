@@ -35,18 +35,18 @@ enum sb_status {
 
 /* Why an operation failed. It belongs to the caller, so no other thread can overwrite it. */
 typedef struct sb_error {
-    int status; /* the sb_status of the four operations, sb_ctx_new(), sb_conn_session() */
+    int status;         /* of the four operations, sb_ctx_new() and sb_conn_session() */
     unsigned long code; /* as of ERR_peek_last_error(3), or 0 */
-    int lib; /* ERR_GET_LIB(code) */
-    int reason; /* ERR_GET_REASON(code) */
-    int ssl_error; /* as of SSL_get_error(3), or 0 outside of TLS I/O */
+    int lib;            /* ERR_GET_LIB(code) */
+    int reason;         /* ERR_GET_REASON(code) */
+    int ssl_error;      /* as of SSL_get_error(3), or 0 outside of TLS I/O */
     int errno_value;
-    int verify_code; /* X509_V_ERR_*, see X509_STORE_CTX_get_error(3) */
-    int line; /* where in our C source it was noticed */
-    int want; /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
-    int quiet; /* with SB_ZERO_RETURN: we have not sent close_notify ourselves */
-    int of_key; /* of sb_ctx_load_cert_chain(): it met this in the key's file */
-    long long again; /* with SB_INTERRUPTED: what the operation returns */
+    int verify_code;  /* X509_V_ERR_*, see X509_STORE_CTX_get_error(3) */
+    int line;         /* where in our C source it was noticed */
+    int want;         /* with SB_TIMEOUT: SB_WANT_READ or SB_WANT_WRITE */
+    int quiet;        /* with SB_ZERO_RETURN: we have not sent close_notify ourselves */
+    int of_key;       /* of sb_ctx_load_cert_chain(): it met this in the key's file */
+    long long again;  /* with SB_INTERRUPTED: what the operation returns */
     char text[256];
 } sb_error;
 
@@ -69,10 +69,10 @@ typedef struct sb_block {
     char *data;
     unsigned int *ends;
     size_t n;
-    size_t len; /* bytes used in data */
+    size_t len;      /* bytes used in data */
     size_t data_cap; /* bytes allocated */
-    size_t n_cap; /* items allocated */
-    int failed; /* SB_OK; SB_NO_MEMORY: it is empty and stays so; SB_NOT_TEXT */
+    size_t n_cap;    /* items allocated */
+    int failed;      /* SB_OK; SB_NO_MEMORY: it is empty and stays so; SB_NOT_TEXT */
 } sb_block;
 
 /* A cipher suite, in static strings. */

@@ -41,7 +41,7 @@ struct sb_sink {
 struct sb_ctx {
     SSL_CTX *ssl_ctx;
     _Atomic(sb_anchors *) anchors; /* trusted, too, although not in the store: see trust.c */
-    atomic_int anchors_copied;            /* they are in the store by now */
+    atomic_int anchors_copied;     /* they are in the store by now */
     _Atomic(char *) default_store; /* a URI to look up, too, once there is a connection */
     atomic_uint generation; /* of the locks: see sb_generation */
     pthread_rwlock_t lock; /* written for a change; read by what makes connections and shakes
