@@ -169,6 +169,8 @@ def sb_py_message(
 
 @_upcall(failing=-1, report=_park_password, find=ffi.from_handle)
 def sb_py_password(hooks: PasswordHooks, buf: Any, cap: int) -> int:
+    if hooks.pending is not None:  # OpenSSL tries one reader of keys after the other
+        return -1
     password = hooks.password
     if callable(password):
         password = password()

@@ -298,6 +298,26 @@ def test_password_hook_raises(mod, pki, error):
     context.load_cert_chain(pki.locked, password=PASSWORD)
 
 
+def test_password_hook_that_raised_is_not_asked_again(mod, pki):
+    """A second answer does not load what the first failed for; OpenSSL may ask several times."""
+    if mod is ssl and PYPY:
+        pytest.skip("PyPy's own ssl loses it")
+    answers = [PASSWORD] * 9
+
+    def ask():
+        answers.pop()
+        if len(answers) == 8:
+            raise ZeroDivisionError
+        return PASSWORD
+
+    context = mod.SSLContext(mod.PROTOCOL_TLS_SERVER)
+    with pytest.raises(ZeroDivisionError):
+        context.load_cert_chain(pki.locked, password=ask)
+    assert len(answers) == 8
+    left, right = memory_pair(client_context(ssl, pki), context, HOST, ssl, mod)
+    assert any(failing(left, right))
+
+
 # --- Messages ----------------------------------------------------------------------------------
 
 

@@ -386,6 +386,22 @@ def test_a_bad_one_in_the_middle(pki, tmp_path):
         assert ours == history(ssl)
 
 
+@same_openssl
+@pytest.mark.parametrize("junk", (b"\0\0", b"text \0 text\n", b"text\n\0\n", b"\n"))
+def test_nul_bytes(pki, tmp_path, junk):
+    """Text that is none hides of a file what it hides from OpenSSL."""
+    pem, path = Path(pki.ca).read_bytes(), tmp_path / "ca.pem"
+
+    def load(mod, data):
+        path.write_bytes(data)
+        context = mod.SSLContext(mod.PROTOCOL_TLS_CLIENT)
+        told = outcome(context.load_verify_locations, str(path))
+        return told, counts(context)
+
+    for data in (junk + pem, pem + junk, pem + junk + Path(pki.other_ca).read_bytes()):
+        assert load(sslbind, data) == load(ssl, data)
+
+
 def test_a_pipe(mod, pki, tmp_path):
     """What is no regular file is read once, and not from memory."""
     path = tmp_path / "pipe"

@@ -513,8 +513,9 @@ load_file(int fd, const char *path, const struct stamp *stamp, int settled)
     struct kept *kept;
     int ok = 0;
 
-    if (text != NULL && take_stamp(fd, &after) && same_stamp(stamp, &after) &&
-        (kept = describe(SB_TEXT_FILE, text, len)) != NULL) {
+    /* In a file a line ends at a NUL for OpenSSL, in memory it does not. */
+    if (text != NULL && memchr(text, '\0', len) == NULL && take_stamp(fd, &after) &&
+        same_stamp(stamp, &after) && (kept = describe(SB_TEXT_FILE, text, len)) != NULL) {
         if (settled && (kept->path = strdup(path)) != NULL)
             kept->stamp = *stamp;
         anchors = find_or_parse(kept, SB_TEXT_FILE, text, len, &ok);
