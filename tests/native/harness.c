@@ -41,14 +41,26 @@ unpack(long long result, sb_error *err)
     return err->status;
 }
 
+static long long
+repeat(long long (*call)(sb_conn *, double), sb_conn *conn, double timeout, sb_error *err)
+{
+    long long status = call(conn, timeout);
+
+    while (status <= sb_again)
+        status = call(conn, (double)status);
+    return unpack(status, err);
+}
+
 long long
 handshake(sb_conn *conn, double timeout, sb_error *err)
 {
-    long long status = sb_conn_handshake(conn, timeout);
+    return repeat(sb_conn_handshake, conn, timeout, err);
+}
 
-    while (status <= sb_again)
-        status = sb_conn_handshake(conn, (double)status);
-    return unpack(status, err);
+long long
+end(sb_conn *conn, double timeout, sb_error *err)
+{
+    return repeat(sb_conn_shutdown, conn, timeout, err);
 }
 
 long long
@@ -69,16 +81,6 @@ write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *
     while (n <= sb_again)
         n = sb_conn_write(conn, buf, len, (double)n);
     return unpack(n, err);
-}
-
-long long
-end(sb_conn *conn, double timeout, sb_error *err)
-{
-    long long status = sb_conn_shutdown(conn, timeout);
-
-    while (status <= sb_again)
-        status = sb_conn_shutdown(conn, (double)status);
-    return unpack(status, err);
 }
 
 /* ---------------------------------------------------------------- what stands for Python */
