@@ -124,7 +124,10 @@ def text(pointer: Any) -> str | None:
 
 
 def c_string(value: str | bytes, encoding: str = "utf-8") -> bytes:
-    """Return `value` as C takes it; ValueError if it holds a NUL, which C would end at."""
+    """Return `value` as C takes it; ValueError if it holds a NUL, which C would end at.
+
+    Raises: TypeError: neither text nor bytes.
+    """
     raw = value.encode(encoding) if isinstance(value, str) else bytes(as_view(value))
     if b"\0" in raw:
         raise ValueError("embedded null character")

@@ -125,16 +125,21 @@ make_end(sb_ctx *ctx, const char *host, sb_bio *in, sb_bio *out)
 }
 
 static int
-shake(sb_conn *client, sb_conn *server)
+shake(const conversation *c, sb_conn *client, sb_conn *server)
 {
     long long mine = SB_WANT_READ, theirs = SB_WANT_READ;
     sb_error err;
     int i;
 
-    for (i = 0; i < ROUND_TRIPS && (mine != SB_OK || theirs != SB_OK); i++)
-        if (((mine = handshake(client, 0, &err)) != SB_OK && mine != SB_WANT_READ) ||
-            ((theirs = handshake(server, 0, &err)) != SB_OK && theirs != SB_WANT_READ))
+    for (i = 0; i < ROUND_TRIPS && (mine != SB_OK || theirs != SB_OK); i++) {
+        mine = handshake(client, 0, &err);
+        REQUIRE(mine != SB_OK || c->accepted, NULL);
+        if (mine != SB_OK && mine != SB_WANT_READ)
             return 0;
+        theirs = handshake(server, 0, &err);
+        if (theirs != SB_OK && theirs != SB_WANT_READ)
+            return 0;
+    }
     return mine == SB_OK && theirs == SB_OK;
 }
 
@@ -206,10 +211,9 @@ converse(conversation *c)
         client = make_end(c->client, c->host, down, up);
         server = make_end(c->server, NULL, up, down);
     }
-    if (client != NULL && server != NULL && shake(client, server)) {
-        REQUIRE(c->accepted, NULL);
-        ok = talk(client, server) && talk(server, client) && look(c, client) && describe(client);
-    }
+    if (client != NULL && server != NULL)
+        ok = shake(c, client, server) && talk(client, server) && talk(server, client) &&
+             look(c, client) && describe(client);
     sb_conn_free(client);
     sb_conn_free(server);
     sb_bio_free(up);
