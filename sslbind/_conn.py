@@ -46,7 +46,7 @@ else:
         _host_bio = _HostBIO()
     except Exception:  # there is none, or somebody's stand-in: such are pumped
         _host_bio = None
-    _environment = native.environment(
+    _parts = (
         native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
         _errors.no_socket,
@@ -54,6 +54,8 @@ else:
         _host_bio,
         SIZE_MAX,
     )
+    #: True: use the memory that its MemoryBIOs are made of, if they are of our OpenSSL.
+    _environment = native.environment(*_parts, True)
 
 
 @_ffi.refuse_deletions

@@ -189,18 +189,20 @@ assert grown < (12_000_000 if PYPY else 4_000_000), grown
 
 @needs_proc
 def test_refused_writes_leak_nothing(pki):
-    """What the interpreter's buffer does not take leaves nothing behind, not even its error."""
+    """What somebody's buffer does not take leaves nothing behind, not even its error."""
     measure(
         pki,
         """
 import ssl
 from links import memory_pair, shake_memory
 
-Kind = ssl
-if PYPY:  # C writes into what its own is made of, as its ssl does
-    class Kind:
-        class MemoryBIO(ssl.MemoryBIO):
-            pass
+class Kind:  # C may write into what the interpreter's own is made of, as its ssl does
+    class MemoryBIO:
+        def __init__(self):
+            self.bio = ssl.MemoryBIO()
+
+        def __getattr__(self, name):
+            return getattr(self.bio, name)
 
 left, right = memory_pair(client, server, client_mod=Kind, server_mod=Kind)
 shake_memory(left, right)
@@ -220,6 +222,40 @@ refused(20000)
 grown = settled(resident) - memory
 print(grown)
 assert grown < (24_000_000 if PYPY else 3_000_000), grown
+""",
+    )
+
+
+@needs_proc
+def test_large_transfers_leak_nothing(pki):
+    """Memory that goes between a connection and the interpreter's buffers is theirs, and freed."""
+    measure(
+        pki,
+        """
+import ssl
+from links import memory_pair, shake_memory
+
+def transfer(times):
+    for _ in range(times):
+        left, right = memory_pair(client, server, client_mod=ssl, server_mod=ssl)
+        shake_memory(left, right)
+        for size in (1_000_000, 10, 70_000):
+            left.obj.write(bytes(size))
+            left.flush()
+            while size:
+                size -= len(right.obj.read(300_000))
+            right.obj.write(b"x")
+            right.flush()
+            left.obj.read(1)
+        left.obj.write(bytes(500_000))  # stays in there
+        left.other = right.other = None  # no cycle, which would wait for a collection
+
+transfer(60)
+memory = settled(resident)
+transfer(200)
+grown = settled(resident) - memory
+print(grown)
+assert grown < (24_000_000 if PYPY else 4_000_000), grown
 """,
     )
 

@@ -11,6 +11,8 @@ import random
 import sys
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from links import Peer, memory_pair, shake_memory, shaken_pair
@@ -146,10 +148,11 @@ def test_subclass_without_init():
     assert bio.read() == b"kept"
 
 
-def over_stdlib_buffers(pki):
+def over_stdlib_buffers(pki, bio=host_ssl.MemoryBIO):
     """Return the two ends of a connection over stdlib's buffers, after the handshake."""
     contexts = new_client(sslbind, pki), new_server(sslbind, pki)
-    left, right = memory_pair(*contexts, client_mod=host_ssl, server_mod=host_ssl)
+    kind = SimpleNamespace(MemoryBIO=bio)
+    left, right = memory_pair(*contexts, client_mod=kind, server_mod=kind)
     shake_memory(left, right)
     return left, right
 
@@ -162,6 +165,14 @@ def take(end, size: int) -> bytes:
     with pytest.raises(sslbind.SSLWantReadError):
         end.obj.read(1)
     return bytes(got)
+
+
+def write_alone(end) -> None:
+    """Write until other threads that wrote are forgotten: see is_shared() of native.c."""
+    alone = time.monotonic() + 0.2
+    while time.monotonic() < alone:
+        end.obj.write(bytes(1 << 20))
+        end.outgoing.read()
 
 
 @pytest.fixture
@@ -203,23 +214,22 @@ def test_writing_threads(pki, size, times):
 @pytest.mark.usefixtures("hurry")
 def test_others_run_during_a_large_write(pki):
     """They see the buffer fill, and what one of them writes comes behind, whole."""
-    left, right = over_stdlib_buffers(pki)
-    size, seen, behind = 1 << 23, [], []
-    looking = threading.Event()
+    size, behind, end = 1 << 23, [], time.monotonic() + LIMIT
+    while not behind and time.monotonic() < end:  # until another has had a turn amidst one
+        left, right = over_stdlib_buffers(pki)
+        done = threading.Event()
 
-    def look():
-        looking.set()
-        while len(seen) < 3 or seen[-1] < size:
-            seen.append(left.outgoing.pending)
-            if 0 < seen[-1] < size and not behind:
-                behind.append(left.obj.write(b"behind"))
+        def look(end=left, done=done):
+            while not behind and not done.is_set():
+                if 0 < end.outgoing.pending < size:
+                    behind.append(end.obj.write(b"behind"))
 
-    with Peer(look):
-        assert looking.wait(LIMIT)
-        assert left.obj.write(bytes(size)) == size
+        with Peer(look):
+            assert left.obj.write(bytes(size)) == size
+            done.set()
+        left.flush()
+        assert take(right, size + sum(behind)) == bytes(size) + b"behind" * len(behind)
     assert behind == [6]
-    left.flush()
-    assert take(right, size + 6) == bytes(size) + b"behind"
 
 
 @pytest.mark.usefixtures("hurry")
@@ -244,10 +254,7 @@ def test_fork_during_a_large_write(pki):
                         os._exit(status)
                 statuses.append(os.waitpid(child, 0)[1])
 
-    alone = time.monotonic() + 0.2  # others that wrote are forgotten: see is_shared() of native.c
-    while time.monotonic() < alone:  # else the fork may always come there
-        left.obj.write(bytes(size))
-        left.outgoing.read()
+    write_alone(left)  # else the fork may always come there
     with Peer(fork):
         while not statuses and time.monotonic() < end:  # until it has had its turn amidst one
             left.obj.write(bytes(size))
@@ -274,11 +281,152 @@ def test_writes_of_any_size(pki, shared):
     assert take(right, sum(map(len, said))) == b"".join(said)
 
 
-@pytest.mark.skipif(PYPY, reason="C writes into what PyPy's MemoryBIO is made of, as its ssl does")
-@pytest.mark.parametrize("size", (10, 100_000))
-def test_buffer_that_takes_no_more(pki, size):
-    """What stdlib's buffer raises comes out of the write, and the connection is of no more use."""
+def is_shared(pki) -> bool:
+    """Does C write into what the interpreter's MemoryBIO is made of, and not by its methods?"""
     left, _ = over_stdlib_buffers(pki)
+    left.outgoing.write_eof()
+    try:
+        return left.obj.write(b"word") == 4
+    except host_ssl.SSLError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="which libraries are loaded?")
+def test_buffers_are_shared(pki):
+    """Where both modules use one OpenSSL, and nothing forbids it."""
+    if PYPY:
+        return
+    binary = Path(sslbind._ffi._sslbind.__file__).read_bytes()
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    loaded = {line.split()[-1] for line in maps if "/libcrypto" in line}
+    expected = len(loaded) == 1 and b"libcrypto.so" in binary and "pumped" not in sys.modules
+    assert is_shared(pki) == (expected and sslbind._ffi.native is not None)
+
+
+@pytest.mark.usefixtures("hurry")
+def test_what_waits_can_be_seen_during_a_large_write(pki):
+    """Nobody finds the buffer without what was in it."""
+    write_alone(over_stdlib_buffers(pki)[0])
+    size, seen, end = 1 << 23, [], time.monotonic() + LIMIT
+    while not seen and time.monotonic() < end:  # until somebody has had a turn amidst one
+        left, right = over_stdlib_buffers(pki)
+        left.obj.write(b"first")
+        first, missing, done = left.outgoing.pending, [], threading.Event()
+
+        def look(end=left, first=first, missing=missing, done=done):
+            while not done.is_set():
+                waits = end.outgoing.pending
+                if waits < first:
+                    missing.append(waits)
+                elif first < waits < size:
+                    seen.append(waits)
+
+        with Peer(look):
+            left.obj.write(bytes(size))
+            done.set()
+        left.flush()
+        assert missing == []
+        assert take(right, 5 + size) == b"first" + bytes(size)
+    assert seen
+
+
+@pytest.mark.usefixtures("hurry")
+def test_what_waits_is_there_after_a_fork(pki):
+    """A child finds what was in the buffer when its parent's other thread began a large write."""
+    write_alone(over_stdlib_buffers(pki)[0])
+    left, _ = over_stdlib_buffers(pki)
+    left.obj.write(b"first")
+    first, statuses, end = left.outgoing.pending, [], time.monotonic() + LIMIT
+
+    def fork():
+        while left.outgoing.pending == first and time.monotonic() < end:
+            pass
+        child = os.fork()
+        if child == 0:
+            os._exit(len(left.outgoing.read()) < first)
+        statuses.append(os.waitpid(child, 0)[1])
+
+    with Peer(fork):
+        left.obj.write(bytes(1 << 24))
+    assert statuses == [0]
+
+
+@pytest.mark.usefixtures("hurry")
+def test_readers_of_an_input_that_has_ended(pki):
+    """What one of several threads has not read is there for the others, and no end before it."""
+    for _ in range(300):
+        left, right = over_stdlib_buffers(pki)
+        got, start = [], threading.Barrier(3)
+        for _ in range(6):
+            right.obj.write(bytes(2600))
+        right.flush()
+        left.incoming.write_eof()
+        left.obj.do_handshake()  # does nothing, but notes the end
+
+        def read(tls=left.obj, got=got, start=start):
+            start.wait(LIMIT)
+            for _ in range(2):
+                got.append(len(tls.read(2600)))
+
+        peers = [Peer(read) for _ in range(3)]
+        for peer in peers:
+            peer.start()
+        for peer in peers:
+            peer.join(LIMIT)
+            peer.finish()
+        assert got == [2600] * 6
+
+
+@pytest.mark.parametrize("held", (0, 5000, 200_000))
+def test_what_waits_stays_in_front(pki, held):
+    """Records come behind those that nobody has fetched yet, whoever's memory they are in."""
+    left, right = over_stdlib_buffers(pki)
+    said = b""
+    for size in (held, 10, 300_000, 4096, 4097, 20_000, held, 1):
+        data = random.Random(size).randbytes(size)
+        before = left.outgoing.pending
+        assert left.obj.write(data) == size
+        assert left.outgoing.pending >= before + size
+        said += data
+    left.flush()
+    right.obj.write(b"answer")
+    right.flush()
+    assert left.obj.read(100) == b"answer"
+    assert take(right, len(said)) == said
+
+
+def test_what_is_not_read_stays(pki):
+    """Reading a part leaves the rest to be read, also behind what comes later."""
+    left, right = over_stdlib_buffers(pki)
+    said, got = random.Random(5).randbytes(400_000), b""
+    left.obj.write(said)
+    encrypted = left.outgoing.read()
+    for start in range(0, len(encrypted), 90_000):
+        right.incoming.write(encrypted[start : start + 90_000])
+        got += right.obj.read(1000)
+        right.obj.write(b"between")
+        got += right.obj.read(30_000)
+    assert got + take(right, len(said) - len(got)) == said
+    assert right.incoming.pending == 0
+
+
+class Own:
+    """A buffer of another class than the interpreter's."""
+
+    def __init__(self) -> None:
+        self._bio = host_ssl.MemoryBIO()
+
+    def __getattr__(self, name):
+        return getattr(self._bio, name)
+
+
+@pytest.mark.parametrize("size", (10, 100_000))
+@pytest.mark.parametrize("bio", (host_ssl.MemoryBIO, Own))
+def test_buffer_that_takes_no_more(pki, bio, size):
+    """What a buffer raises comes out of the write, and the connection is of no more use."""
+    if bio is host_ssl.MemoryBIO and is_shared(pki):
+        pytest.skip("C writes into what it is made of, as the interpreter's ssl does")
+    left, _ = over_stdlib_buffers(pki, bio)
     left.outgoing.write_eof()
     with pytest.raises(host_ssl.SSLError, match="write_eof"):
         left.obj.write(bytes(size))

@@ -240,7 +240,7 @@ int sb_ctx_ca_certs(sb_ctx *ctx, sb_cert ***certs, size_t *n, sb_error *err);
 
 /* ------------------------------------------------------------------ certificates (certs.c) */
 
-/* X509_free(3), for one or all of an array, with the array; free(3) for the array alone. */
+/* X509_free(3), for one or all of an array, with the array; OPENSSL_free(3) for the array alone. */
 void sb_cert_free(sb_cert *cert);
 void sb_cert_list_free(sb_cert **certs, size_t n);
 void sb_free(void *memory);

@@ -8,9 +8,14 @@
  * One may be around a memory BIO of OpenSSL's (BIO_s_mem(3)), which is what PyPy's MemoryBIO is
  * made of: then its own buffer stays empty, and it is for a connection alone. Whoever else uses
  * that BIO does not take the lock.
+ *
+ * CPython's is made of one as well, whose other users have the GIL, and not the lock either. So an
+ * operation, which need not have it, takes what is in there before, and puts back after it: a
+ * record or less by copying, more by exchanging the memory that it is in.
  */
 #include "internal.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -18,6 +23,10 @@
 enum { FIRST_CAP = 17 * 1024 };
 /* An empty buffer larger than this is given back. */
 enum { KEPT_CAP = 64 * 1024 };
+/* Copied for less than what an exchange of memory takes. */
+enum { FEW = 4096 };
+/* With more in it a memory BIO keeps its memory: BUF_MEM_grow(3) has its limit at 1.5 of this. */
+enum { MOST = 1 << 30 };
 
 sb_bio *
 sb_bio_new(void)
@@ -64,7 +73,7 @@ sb_bio_free(sb_bio *bio)
     if (bio == NULL || atomic_fetch_sub(&bio->refs, 1) > 1)
         return;
     BIO_free(bio->around);
-    free(bio->buf);
+    OPENSSL_free(bio->buf);
     free(bio);
 }
 
@@ -78,6 +87,14 @@ sb_bio_around(BIO *around)
     if (bio != NULL)
         bio->around = around;
     return bio;
+}
+
+static void
+drop_memory(sb_bio *bio)
+{
+    OPENSSL_free(bio->buf);
+    bio->buf = NULL;
+    bio->start = bio->end = bio->cap = 0;
 }
 
 /* Make room for len more bytes behind `end`: by moving what waits to the front where that is
@@ -98,13 +115,15 @@ make_room(sb_bio *bio, size_t len)
     } else {
         if (cap == 0)
             cap = len < FIRST_CAP / 4 ? len + 64 : FIRST_CAP;
-        while (cap < used + len)
-            cap *= 2;
-        if ((moved = malloc(cap)) == NULL)
+        if (cap < used + len)
+            cap = 2 * cap < used + len ? used + len : 2 * cap;
+        if ((moved = OPENSSL_malloc(cap)) == NULL) {
+            sb_clear_queue();
             return 0;
+        }
         if (used > 0)
             memcpy(moved, bio->buf + bio->start, used);
-        free(bio->buf);
+        OPENSSL_free(bio->buf);
         bio->buf = moved;
         bio->cap = cap;
     }
@@ -158,11 +177,8 @@ take(sb_bio *bio, char *buf, size_t cap)
     bio->start += n;
     if (bio->start == bio->end) {
         bio->start = bio->end = 0;
-        if (bio->cap > KEPT_CAP) {
-            free(bio->buf);
-            bio->buf = NULL;
-            bio->cap = 0;
-        }
+        if (bio->cap > KEPT_CAP && !bio->borrowed)
+            drop_memory(bio);
     }
     return n;
 }
@@ -280,4 +296,139 @@ sb_bio_eof(sb_bio *bio)
     eof = bio->eof && bio->start == bio->end;
     unlock(bio);
     return eof;
+}
+
+/* ---------------------------------------------------------------- memory BIOs of other modules */
+
+static _Thread_local BIO *newest;
+
+static void
+on_new(void *bio, void *value, CRYPTO_EX_DATA *data, int index, long number, void *pointer)
+{
+    (void)value;
+    (void)data;
+    (void)index;
+    (void)number;
+    (void)pointer;
+    newest = bio;
+}
+
+const void *
+sb_bio_made_by(void (*make)(void *), void *arg)
+{
+    int index = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_BIO, 0, NULL, on_new, NULL, NULL);
+
+    newest = NULL;
+    make(arg);
+    if (index < 0)
+        sb_clear_queue();
+    else
+        CRYPTO_free_ex_index(CRYPTO_EX_INDEX_BIO, index);
+    return newest;
+}
+
+/* With the lock, as all that follow. Returns 0: no memory for that. */
+static int
+exchange(sb_bio *bio, BIO *mem)
+{
+    size_t len = bio->end - bio->start;
+    BUF_MEM *given = len <= INT_MAX ? BUF_MEM_new() : NULL, *had = NULL;
+
+    if (given == NULL || BIO_get_mem_ptr(mem, &had) <= 0) {
+        BUF_MEM_free(given);
+        sb_clear_queue();
+        return 0;
+    }
+    if (bio->start > 0)
+        memmove(bio->buf, bio->buf + bio->start, len);
+    given->data = bio->buf;
+    given->length = len;
+    given->max = bio->cap;
+    bio->buf = had->data;
+    bio->start = 0;
+    bio->end = had->length;
+    bio->cap = had->max;
+    had->data = NULL; /* it is freed with the next call, and what is in there would be erased */
+    had->length = had->max = 0;
+    BIO_set_mem_buf(mem, given, BIO_CLOSE);
+    return 1;
+}
+
+/* Of memory that was not borrowed, or cannot go back, no more is kept than elsewhere. */
+static void
+end_loan(sb_bio *bio)
+{
+    bio->borrowed = 0;
+    if (bio->start == bio->end && bio->cap > KEPT_CAP)
+        drop_memory(bio);
+}
+
+int
+sb_bio_fill(sb_bio *bio, BIO *mem)
+{
+    size_t n = BIO_ctrl_pending(mem);
+    int done = 0;
+
+    if (n == 0)
+        return 0;
+    lock(bio);
+    if (n > FEW && bio->start == bio->end)
+        done = bio->borrowed = exchange(bio, mem);
+    if (!done && make_room(bio, n) && BIO_read(mem, bio->buf + bio->end, (int)n) == (int)n) {
+        bio->end += n;
+        done = 1;
+    }
+    unlock(bio);
+    return done ? 1 : -1;
+}
+
+int
+sb_bio_has_ended(BIO *mem)
+{
+    char byte;
+
+    return BIO_ctrl_pending(mem) == 0 && BIO_read(mem, &byte, 1) == 0;
+}
+
+void
+sb_bio_give_back(sb_bio *bio, BIO *mem)
+{
+    if (!bio->borrowed) /* by this thread: it has the GIL */
+        return;
+    lock(bio);
+    if (!bio->eof && bio->end - bio->start <= FIRST_CAP && BIO_ctrl_pending(mem) == 0 &&
+        exchange(bio, mem))
+        end_loan(bio);
+    unlock(bio);
+}
+
+void
+sb_bio_borrow(sb_bio *bio, BIO *mem, size_t len, int is_held)
+{
+    lock(bio);
+    if (bio->start == bio->end && BIO_ctrl_pending(mem) <= (is_held ? MOST : 0))
+        bio->borrowed = exchange(bio, mem);
+    make_room(bio, len);
+    unlock(bio);
+}
+
+int
+sb_bio_drain(sb_bio *bio, BIO *mem)
+{
+    int status = SB_OK;
+    size_t n;
+
+    lock(bio);
+    n = bio->end - bio->start;
+    if ((bio->borrowed || n > FEW) && BIO_ctrl_pending(mem) == 0 && exchange(bio, mem)) {
+        end_loan(bio);
+    } else if (n > INT_MAX || (n > 0 && BIO_write(mem, bio->buf + bio->start, (int)n) != (int)n)) {
+        sb_clear_queue();
+        status = SB_NO_MEMORY;
+    } else {
+        bio->start = bio->end = 0;
+        end_loan(bio);
+    }
+    unlock(bio);
+    return status;
 }

@@ -22,17 +22,19 @@ sb_cert_list_free(sb_cert **certs, size_t n)
 {
     while (n > 0)
         sb_cert_free(certs[--n]);
-    free(certs);
+    sb_free(certs);
 }
 
 int
 sb_cert_list(STACK_OF(X509) *list, X509 *first, sb_cert ***certs, size_t *n, sb_error *err)
 {
     int count = list != NULL ? sk_X509_num(list) : 0, i;
-    sb_cert **array = malloc(((size_t)count + 1) * sizeof *array);
+    sb_cert **array = OPENSSL_malloc(((size_t)count + 1) * sizeof *array);
 
-    if (array == NULL)
+    if (array == NULL) {
+        sb_clear_queue();
         return SB_FAIL(err, SB_NO_MEMORY, "no memory");
+    }
     *n = 0;
     if (first != NULL && X509_up_ref(first))
         array[(*n)++] = (sb_cert *)first;

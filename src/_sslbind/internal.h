@@ -35,7 +35,7 @@ typedef struct sb_anchors sb_anchors;
 typedef struct sb_sink sb_sink;
 struct sb_sink {
     int (*take)(sb_sink *sink, const char *record, size_t len); /* returns 0: it cannot */
-    void (*pause)(sb_sink *sink); /* amidst a large write: others may run */
+    int (*pause)(sb_sink *sink); /* amidst a large write: others may run; the same */
 };
 
 struct sb_ctx {
@@ -66,7 +66,8 @@ struct sb_bio {
     atomic_int refs;
     BIO *around; /* where the bytes are instead, or NULL */
     int eof;
-    char *buf;
+    int borrowed; /* the memory is another module's: see sb_bio_give_back() */
+    char *buf; /* from OPENSSL_malloc() */
     size_t start; /* the bytes wait in buf[start .. end) */
     size_t end;
     size_t cap;
@@ -250,6 +251,20 @@ int sb_bio_receive(sb_bio *bio, char *buf, size_t cap);
 void sb_bio_up_ref(sb_bio *bio);
 /* One of which `around`, whose references it shares, is what the bytes are in. NULL: no memory. */
 sb_bio *sb_bio_around(BIO *around);
+/* The newest BIO of this OpenSSL that this thread has made when `make` returns, or NULL; it may be
+ * gone by then. */
+const void *sb_bio_made_by(void (*make)(void *), void *arg);
+/* For a memory BIO of another module that uses this OpenSSL, while nobody else can use that.
+ * Take over what is in it. Returns 1: there was something; 0; -1: no memory. */
+int sb_bio_fill(sb_bio *bio, BIO *mem);
+int sb_bio_has_ended(BIO *mem); /* it is empty, and that is the end */
+/* What sb_bio_fill() has taken and nobody has read, with its memory, unless the input has ended. */
+void sb_bio_give_back(sb_bio *bio, BIO *mem);
+/* Write into its memory, with room for so many bytes, if there is any. is_held: nobody else can use
+ * it until it is drained, so that what is in it can be taken along. */
+void sb_bio_borrow(sb_bio *bio, BIO *mem, size_t len, int is_held);
+/* Append all to what is in there, with memory that was borrowed. SB_OK or SB_NO_MEMORY. */
+int sb_bio_drain(sb_bio *bio, BIO *mem);
 
 /* certs.c: take references to the certificates of a list. */
 int sb_cert_list(STACK_OF(X509) *list, X509 *first, sb_cert ***certs, size_t *n, sb_error *err);
@@ -264,6 +279,7 @@ BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 size_t sb_whole_records(sb_conn *conn); /* how many bytes of them wait in memory */
 int sb_transport_write(BIO *bio, const char *buf, int len);
+size_t sb_encrypted_length(size_t len); /* at most, with the usual ciphers */
 /* sb_conn_read() and sb_conn_write(), over memory, if that waits for nobody, and is soon over or
  * makes pauses, as with a sink. Returns 0: nothing was done. If a sink fails, the count is 0. */
 int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);

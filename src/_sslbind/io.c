@@ -1017,13 +1017,19 @@ claim_writing(sb_conn *conn, int *is_writer, sb_error *err)
     return SB_OK;
 }
 
+size_t
+sb_encrypted_length(size_t len)
+{
+    return len + (len / PLAIN_MAX + 1) * RECORD_EXTRA;
+}
+
 /* Batch after batch; a single record needs no collecting. */
 static int
 write_step(sb_conn *conn, void *arg, sb_error *err)
 {
     write_args *args = arg;
     size_t n, left;
-    int ret, in_batches;
+    int ret, in_batches, went_on;
 
     if ((ret = claim_writing(conn, &args->is_writer, err)) != SB_OK)
         return ret;
@@ -1038,7 +1044,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
     if (in_batches && left > conn->batch)
         left = conn->batch;
     if (conn->fd < 0 && conn->sink == NULL && left > PLAIN_MAX)
-        sb_bio_reserve(conn->out, left + (left / PLAIN_MAX + 1) * RECORD_EXTRA);
+        sb_bio_reserve(conn->out, sb_encrypted_length(left));
     do {
         left = args->len - conn->written;
         if (in_batches && left > PLAIN_MAX) {
@@ -1059,8 +1065,13 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
             return blocked(conn, err);
         if (conn->sink != NULL && conn->written < args->len) {
             conn->paused = 1;
-            conn->sink->pause(conn->sink);
+            went_on = conn->sink->pause(conn->sink);
             conn->paused = 0;
+            if (!went_on) {
+                conn->sink = NULL;
+                conn->written = 0;
+                return SB_FAIL(err, SB_NO_MEMORY, "no memory");
+            }
         } else if (conn->pumped && conn->written < args->len)
             return interrupted(INT64_MAX, err);
     } while (conn->written < args->len);

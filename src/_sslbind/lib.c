@@ -148,7 +148,7 @@ sb_verify_text(int verify_code)
 void
 sb_free(void *memory)
 {
-    free(memory);
+    OPENSSL_free(memory);
 }
 
 void

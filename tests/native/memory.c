@@ -5,9 +5,9 @@
  *
  * DIRECTORY holds certificates as .crt and, with their keys, as .pem: one and two are for
  * localhost, and other, whose subject's name is localhost, for elsewhere.example and 10.0.0.1.
- * Prints a line a conversation; exits 1 if a server was accepted that should be refused, if bytes
- * or the fields of a certificate were not the same as with memory, and if there was no conversation
- * afterwards.
+ * Prints a line a conversation, and one of what goes by way of a memory BIO. Exits 1 if a server
+ * was accepted that should be refused, if bytes or the fields of a certificate were not the same as
+ * with memory, and if there was no conversation afterwards.
  */
 #include "harness.h"
 
@@ -18,6 +18,7 @@
 enum {
     ROUND_TRIPS = 8, /* more than a handshake takes */
     WORDS = 20000, /* bytes: two records */
+    PIECE = 70000, /* bytes at most */
     OFTEN = 100, /* of so many failures one is followed by a conversation that must succeed */
 };
 
@@ -221,6 +222,75 @@ converse(conversation *c)
     return ok;
 }
 
+/* ---------------------------------------------------------------- another module's buffer */
+
+static char
+nth(size_t i)
+{
+    return (char)(i * 7 + i / 251);
+}
+
+/* Returns how many bytes there was memory for: all or none. */
+static size_t
+put(sb_bio *from, size_t said, size_t len)
+{
+    static char piece[PIECE];
+    size_t i;
+
+    for (i = 0; i < len; i++)
+        piece[i] = nth(said + i);
+    return sb_bio_write(from, piece, len) == SB_OK ? len : 0;
+}
+
+static size_t
+get(sb_bio *to, size_t heard, size_t len)
+{
+    static char piece[PIECE];
+    size_t n = (size_t)sb_bio_read(to, piece, len), i;
+
+    for (i = 0; i < n; i++)
+        REQUIRE(piece[i] == nth(heard + i), NULL);
+    return n;
+}
+
+/* What goes by way of a memory BIO comes whole and in order, with the nth allocation failing.
+ * Returns 0: there were not so many. */
+static int
+carry(long n)
+{
+    static const size_t lens[] = {100, 30000, 5000, 4096, 4097, PIECE, 1, 17000};
+    sb_bio *from = sb_bio_new(), *to = sb_bio_new();
+    BIO *mem = BIO_new(BIO_s_mem());
+    size_t said = 0, heard = 0, i;
+    int has_failed;
+
+    countdown = n;
+    for (i = 0; i < 64; i++) {
+        if (i % 3 != 0)
+            sb_bio_borrow(from, mem, lens[i % 8], i % 3 == 1);
+        said += put(from, said, lens[i % 8]);
+        if (i % 5 != 0)
+            sb_bio_drain(from, mem);
+        if (i % 7 < 3)
+            continue;
+        sb_bio_fill(to, mem);
+        heard += get(to, heard, lens[i % 5] * 2);
+        sb_bio_give_back(to, mem);
+    }
+    has_failed = countdown == 0;
+    countdown = 0;
+    REQUIRE(sb_bio_drain(from, mem) == SB_OK && sb_bio_fill(to, mem) >= 0, NULL);
+    while (heard < said)
+        heard += get(to, heard, PIECE);
+    REQUIRE(sb_bio_pending(to) == 0 && !sb_bio_has_ended(mem), NULL);
+    BIO_set_mem_eof_return(mem, 0);
+    REQUIRE(sb_bio_has_ended(mem) && ERR_peek_error() == 0, NULL);
+    sb_bio_free(from);
+    sb_bio_free(to);
+    BIO_free(mem);
+    return has_failed;
+}
+
 /* Each allocation in its turn, until one is out of reach. */
 static void
 without_memory(conversation *c)
@@ -276,6 +346,7 @@ main(int argc, char **argv)
         {.what = "another authority", .trusted = "two.crt", .shown = "one.pem", .host = HOST},
     };
     size_t i, j;
+    long n;
 
     REQUIRE(argc == 2, NULL);
     directory = argv[1];
@@ -287,5 +358,8 @@ main(int argc, char **argv)
             c.version = versions[i];
             without_memory(&c);
         }
+    for (n = 1; carry(n); n++)
+        ;
+    printf("another module's buffer: %ld allocations\n", n - 1);
     return 0;
 }

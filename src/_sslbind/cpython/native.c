@@ -54,6 +54,7 @@ typedef struct environment {
     PyObject *no_socket;
     PyObject *want_read;
     PyObject *bio; /* the interpreter's own MemoryBIO, or None */
+    Py_ssize_t bio_at; /* where OpenSSL's BIO stands in one: see find_bio(); 0: not to be had */
     array_fn *bio_read;
     object_fn *bio_write;
     PyObject *eof;       /* the name of a property */
@@ -73,6 +74,7 @@ typedef struct operations {
     sb_conn *conn;    /* its own */
     const environment *env;
     int draining;
+    int inside; /* operations that count on what was taken from `incoming` */
     int fills; /* large reads that are still expected to fill more than half of what they ask for */
 } operations;
 
@@ -431,16 +433,40 @@ call_pump(operations *self, const char *method)
     return truth;
 }
 
+/* The BIO of one of the interpreter's memory buffers, which the GIL guards; NULL: not to be had. */
+static BIO *
+within(operations *self, PyObject *buffer)
+{
+    BIO *mem = NULL;
+
+    if (self->env->bio_at > 0 && buffer != NULL)
+        memcpy(&mem, (char *)buffer + self->env->bio_at, sizeof mem);
+    return mem;
+}
+
+static int
+without_memory(void)
+{
+    PyErr_NoMemory();
+    return -1;
+}
+
 /* Move what has come in. Between the two calls no code in Python runs, nor any other thread.
  * Returns 1: there was something. */
 static int
 take_input(operations *self)
 {
-    PyObject *data = self->env->bio_read(self->incoming, NULL, 0);
+    BIO *mem = within(self, self->incoming);
+    PyObject *data;
     char *bytes;
     Py_ssize_t len;
     int status = SB_OK;
 
+    if (mem != NULL) {
+        status = sb_bio_fill(self->conn->in, mem);
+        return status < 0 ? without_memory() : status;
+    }
+    data = self->env->bio_read(self->incoming, NULL, 0);
     if (data == NULL || PyBytes_AsStringAndSize(data, &bytes, &len) < 0) {
         Py_XDECREF(data);
         return -1;
@@ -448,25 +474,26 @@ take_input(operations *self)
     if (len > 0)
         status = sb_bio_write(self->conn->in, bytes, (size_t)len);
     Py_DECREF(data);
-    if (status != SB_OK) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return len > 0;
+    return status == SB_OK ? len > 0 : without_memory();
 }
 
 /* Returns 1: the input has ended, which was not known. */
 static int
 note_end(operations *self)
 {
+    BIO *mem = within(self, self->incoming);
     PyObject *eof;
     int ended;
 
     if (self->conn->in->eof)
         return 0;
-    eof = PyObject_GetAttr(self->incoming, self->env->eof);
-    ended = eof == NULL ? -1 : PyObject_IsTrue(eof);
-    Py_XDECREF(eof);
+    if (mem != NULL) {
+        ended = sb_bio_has_ended(mem);
+    } else {
+        eof = PyObject_GetAttr(self->incoming, self->env->eof);
+        ended = eof == NULL ? -1 : PyObject_IsTrue(eof);
+        Py_XDECREF(eof);
+    }
     if (ended > 0)
         sb_bio_write_eof(self->conn->in);
     return ended;
@@ -513,7 +540,7 @@ write_large(operations *self)
     int written = write_out(self, view);
 
     Py_XDECREF(view);
-    free(memory);
+    sb_free(memory);
     return written;
 }
 
@@ -530,14 +557,33 @@ write_small(operations *self, size_t len)
     return written;
 }
 
-/* Lets records go from OpenSSL's buffer to the interpreter's. */
+/* Lets records go from OpenSSL's buffer to the interpreter's, or to the connection's own, which
+ * borrows the memory of that for the while. */
 typedef struct outlet {
     sb_sink sink;
     operations *self;
+    BIO *mem; /* of the interpreter's, or NULL */
+    size_t
+        to_lend; /* bytes to have room for, once there is a record; 0: it is done, or need not be */
     PyObject *view; /* of the last record, for the next one will lie there, too */
     const char *record;
     size_t len;
 } outlet;
+
+static int
+keep_record(sb_sink *sink, const char *record, size_t len)
+{
+    outlet *out = (outlet *)sink;
+    sb_bio *own = out->self->conn->out;
+
+    if (out->to_lend > 0)
+        sb_bio_borrow(own, out->mem, out->to_lend, 1);
+    out->to_lend = 0;
+    if (sb_bio_write(own, record, len) == SB_OK)
+        return 1;
+    PyErr_NoMemory();
+    return 0;
+}
 
 static int
 write_record(sb_sink *sink, const char *record, size_t len)
@@ -555,13 +601,21 @@ write_record(sb_sink *sink, const char *record, size_t len)
 }
 
 /* Whoever wants the connection meanwhile waits for its lock, without the GIL: as in a callback. */
-static void
+static int
 let_others_run(sb_sink *sink)
 {
-    PyThreadState *thread = PyEval_SaveThread();
+    outlet *out = (outlet *)sink;
+    PyThreadState *thread;
 
-    (void)sink;
+    if (out->mem != NULL && sb_bio_drain(out->self->conn->out, out->mem) != SB_OK) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    thread = PyEval_SaveThread();
     PyEval_RestoreThread(thread);
+    if (out->mem != NULL)
+        sb_bio_borrow(out->self->conn->out, out->mem, 0, 1);
+    return 1;
 }
 
 /* Hand over what is to go out. A collection of garbage may run here, and a finaliser of it use this
@@ -569,6 +623,7 @@ let_others_run(sb_sink *sink)
 static int
 drain(operations *self)
 {
+    BIO *mem;
     size_t len;
     int written;
 
@@ -576,6 +631,8 @@ drain(operations *self)
         return self->pump == Py_None ? 0 : call_pump(self, "drain");
     if (self->draining)
         return 0;
+    if ((mem = within(self, self->outgoing)) != NULL)
+        return sb_bio_drain(self->conn->out, mem) == SB_OK ? 0 : without_memory();
     while ((len = sb_bio_pending(self->conn->out)) > 0) {
         self->draining = 1;
         written = len > SMALL ? write_large(self) : write_small(self, len);
@@ -586,15 +643,20 @@ drain(operations *self)
     return 0;
 }
 
-/* The same, whether or not an operation has raised. Returns -1: an exception is set. */
+/* The same at the end of an operation, whether or not it has raised. Returns -1: an exception is
+ * set. What nobody has read goes back, should no other thread be about to read it. */
 static long long
 drain_after(operations *self, long long result)
 {
     PyObject *type, *value, *traceback;
+    BIO *mem;
     int status;
 
+    self->inside--;
     if (self->incoming == NULL && self->pump == Py_None)
         return result;
+    if (self->inside == 0 && (mem = within(self, self->incoming)) != NULL)
+        sb_bio_give_back(self->conn->in, mem);
     PyErr_Fetch(&type, &value, &traceback);
     status = drain(self);
     if (status >= 0) {
@@ -712,6 +774,7 @@ read_to(operations *self, char *buf, size_t size)
 
     if (get_timeout(self, &timeout) < 0)
         return -1;
+    self->inside++;
     if (self->incoming == NULL && self->pump == Py_None)
         result = read_within(self, buf, size, timeout);
     else
@@ -745,20 +808,37 @@ may_write_records(operations *self, size_t len)
     return self->outgoing != NULL && !self->draining && (len <= SMALL || !is_shared());
 }
 
-/* With the GIL. Returns 0: nothing was done. */
+/* With the GIL. Returns 0: nothing was done. What was borrowed with what waited in it goes back
+ * before any code in Python runs. */
 static int
 write_quickly(operations *self, const char *buf, size_t len, long long *result)
 {
-    outlet out = {{write_record, let_others_run}, self, NULL, NULL, 0};
+    outlet out = {{write_record, let_others_run}, self, NULL, 0, NULL, NULL, 0};
     int done;
 
     if (!may_write_records(self, len))
         return sb_conn_write_quickly(self->conn, buf, len, NULL, result);
+    if ((out.mem = within(self, self->outgoing)) != NULL) {
+        out.sink.take = keep_record;
+        out.to_lend = len > SMALL ? sb_encrypted_length(len) : 0;
+    }
     done = sb_conn_write_quickly(self->conn, buf, len, &out.sink, result);
     Py_XDECREF(out.view);
+    if (done && out.mem != NULL && sb_bio_drain(self->conn->out, out.mem) != SB_OK)
+        PyErr_NoMemory();
     if (PyErr_Occurred())
         *result = INTERRUPTED;
     return done;
+}
+
+/* The memory alone, of a buffer where nothing waits: others may use that meanwhile. */
+static void
+borrow_for(operations *self, size_t len)
+{
+    BIO *mem = within(self, self->outgoing);
+
+    if (mem != NULL && len > SMALL)
+        sb_bio_borrow(self->conn->out, mem, 0, 0);
 }
 
 /* As read_within(). Over foreign memory buffers it may come back after each batch, for that to be
@@ -772,6 +852,7 @@ write_within(operations *self, const char *buf, size_t len, double timeout)
 
     for (;;) {
         if (!write_quickly(self, buf, len, &result)) {
+            borrow_for(self, len);
             thread = PyEval_SaveThread();
             result = sb_conn_write(self->conn, buf, len, timeout);
             PyEval_RestoreThread(thread);
@@ -810,6 +891,7 @@ write_from(operations *self, const char *buf, size_t len)
 
     if (get_timeout(self, &timeout) < 0)
         return -1;
+    self->inside++;
     result = write_within(self, buf, len, timeout);
     if (result != INTERRUPTED)
         result = finish(self, result, "write");
@@ -826,8 +908,11 @@ perform(operations *self, long long (*call)(sb_conn *, double), const char *doin
     long long result;
     double timeout;
 
-    if (get_timeout(self, &timeout) < 0 || fill(self) < 0)
+    if (get_timeout(self, &timeout) < 0)
         return -1;
+    self->inside++;
+    if (fill(self) < 0)
+        return drain_after(self, -1);
     for (;;) {
         thread = PyEval_SaveThread();
         result = call(self->conn, timeout);
@@ -1322,6 +1407,36 @@ function_of(PyObject *object, const char *name, int flags)
     return function;
 }
 
+static void
+make_one(void *arg)
+{
+    PyObject **object = arg;
+
+    *object = PyObject_CallObject(*object, NULL);
+}
+
+/* Where in an object of the interpreter's class the BIO stands that it is made with, if OpenSSL
+ * tells us of that, which no other copy of it does. Returns 0: nowhere. */
+static Py_ssize_t
+find_bio(PyObject *type)
+{
+    PyObject *object = type, *number;
+    const void *made = sb_bio_made_by(make_one, &object);
+    Py_ssize_t at = sizeof(PyObject), size = 0;
+
+    if (made != NULL && object != NULL &&
+        (number = PyObject_GetAttrString(type, "__basicsize__")) != NULL) {
+        size = PyLong_AsSsize_t(number);
+        Py_DECREF(number);
+    }
+    while (at + (Py_ssize_t)sizeof made <= size &&
+           memcmp((char *)object + at, &made, sizeof made) != 0)
+        at += (Py_ssize_t)sizeof made;
+    Py_XDECREF(object);
+    PyErr_Clear();
+    return at + (Py_ssize_t)sizeof made <= size ? at : 0;
+}
+
 /* Of one of the interpreter's MemoryBIOs, or None. Others are pumped by code in Python. */
 static void
 learn_methods(environment *env, PyObject *bio)
@@ -1336,18 +1451,21 @@ make_environment(PyObject *module, PyObject *args)
 {
     environment *env = calloc(1, sizeof *env);
     PyObject *bio;
+    int share;
 
     (void)module;
     if (env == NULL)
         return PyErr_NoMemory();
     if ((env->keeper_name = PyUnicode_InternFromString("_keeper")) == NULL ||
         (env->eof = PyUnicode_InternFromString("eof")) == NULL ||
-        !PyArg_ParseTuple(args, "OOOOOn", &env->keeper, &env->get_timeout, &env->no_socket,
-                          &env->want_read, &bio, &env->size_max)) {
+        !PyArg_ParseTuple(args, "OOOOOnp", &env->keeper, &env->get_timeout, &env->no_socket,
+                          &env->want_read, &bio, &env->size_max, &share)) {
         free(env);
         return NULL;
     }
     learn_methods(env, bio);
+    if (share && env->bio != Py_None)
+        env->bio_at = find_bio(env->bio);
     Py_INCREF(env->keeper);
     Py_INCREF(env->get_timeout);
     Py_INCREF(env->no_socket);
