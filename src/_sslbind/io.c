@@ -49,7 +49,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 #include <time.h>
 
 #ifndef MSG_NOSIGNAL
@@ -114,30 +113,26 @@ take(sb_conn *conn, char *buf, size_t len)
 
 /* Behind a large record of data there is another record, or nothing yet: never what follows TLS. */
 static int
-may_take_next_header(const sb_conn *conn, size_t len)
+may_take_next_header(const sb_conn *conn, size_t len, size_t cap)
 {
-    return len == conn->record_left && len >= LARGE && conn->is_data && conn->kernel == NULL;
+    return conn->fd >= 0 && conn->kernel == NULL && conn->is_data && len == conn->record_left &&
+           len >= LARGE && len + HEADER_LEN <= cap;
 }
 
 /* The rest of a record, with the header behind it if that may be taken already. */
 static int
-take_rest(sb_conn *conn, char *buf, size_t len)
+take_rest(sb_conn *conn, char *buf, size_t len, size_t cap)
 {
-    struct iovec parts[2] = {{buf, len}, {conn->header, HEADER_LEN}};
-    struct msghdr message = {0};
-    ssize_t n;
+    int n = take(conn, buf, may_take_next_header(conn, len, cap) ? len + HEADER_LEN : len);
 
-    message.msg_iov = parts;
-    message.msg_iovlen = may_take_next_header(conn, len) ? 2 : 1;
-    do
-        n = recvmsg(conn->fd, &message, MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) {
-        conn->arrived -= conn->arrived < (size_t)n ? conn->arrived : (size_t)n;
-        conn->header_len = (size_t)n > len ? (size_t)n - len : 0;
-        n -= (ssize_t)conn->header_len;
-    }
-    return outcome(conn, n);
+    if (n <= 0 || conn->fd < 0)
+        return n;
+    conn->arrived -= conn->arrived < (size_t)n ? conn->arrived : (size_t)n;
+    if ((size_t)n <= len)
+        return n;
+    memcpy(conn->header, buf + len, HEADER_LEN); /* or less, which header_len says */
+    conn->header_len = (size_t)n - len;
+    return (int)len;
 }
 
 /* How long the body is that a header announces. A client may begin with a hello in the format
@@ -279,15 +274,15 @@ get_header(sb_conn *conn)
     return HEADER_LEN;
 }
 
-/* Hand over the rest of a record, or what there is of it. */
+/* Hand over the rest of a record, or what there is of it. More of the buffer is free. */
 static int
-read_rest(sb_conn *conn, char *buf, size_t len)
+read_rest(sb_conn *conn, char *buf, size_t len, size_t cap)
 {
     int n;
 
     if (len > conn->record_left)
         len = conn->record_left;
-    n = conn->fd < 0 ? take(conn, buf, len) : take_rest(conn, buf, len);
+    n = take_rest(conn, buf, len, cap);
     if (n <= 0)
         return n;
     conn->peeked = 0;
@@ -318,7 +313,7 @@ read_record(sb_conn *conn, char *buf, size_t len)
     conn->record_left = HEADER_LEN - taken + body;
     if (wanted == 0)
         return HEADER_LEN;
-    if ((n = read_rest(conn, buf + taken, wanted)) > 0)
+    if ((n = read_rest(conn, buf + taken, wanted, len - taken)) > 0)
         return (int)taken + n;
     conn->header_len = taken;
     conn->record_left = 0;
@@ -335,7 +330,7 @@ sb_transport_read(BIO *bio, char *buf, int len)
     if (refuse_closed(conn))
         return -1;
     if (conn->record_left > 0)
-        n = len > 0 ? read_rest(conn, buf, (size_t)len) : 0;
+        n = len > 0 ? read_rest(conn, buf, (size_t)len, (size_t)len) : 0;
     else
         n = len >= HEADER_LEN ? read_record(conn, buf, (size_t)len) : 0; /* never less */
     if (n < 0 && conn->io_errno == 0)
