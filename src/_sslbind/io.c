@@ -173,6 +173,7 @@ look(sb_conn *conn, char *buf, size_t cap)
     }
     if (len > conn->arrived || len > cap || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         len = 0;
+    conn->emptied = len > 0 && len == conn->arrived;
     sb_bio_let_go(conn->in, buf, len);
     return len;
 }
@@ -209,7 +210,8 @@ know_header(sb_conn *conn)
     if (conn->peeked)
         return 1;
     if (conn->fd < 0) {
-        look(conn, NULL, 0);
+        if (!conn->emptied)
+            look(conn, NULL, 0);
         return conn->peeked;
     }
     if (!has_arrived(conn, HEADER_LEN))
@@ -594,6 +596,7 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     conn->delivered = 0;
     conn->room = 0;
     conn->peeked = 0;
+    conn->emptied = 0;
     conn->arrived = 0;
     if (conn->unsent != NULL && conn->unsent_len == 0) {
         free(conn->unsent);
