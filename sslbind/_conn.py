@@ -49,6 +49,7 @@ else:
     _parts = (
         native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
+        _socket.socket.__new__(_socket.socket),  # one without a descriptor
         _errors.no_socket,
         _errors.want_read,
         _host_bio,

@@ -41,8 +41,9 @@ enum {
     SHARED = 100000000,   /* nanoseconds after which another thread that wrote is forgotten */
 };
 
-/* The functions behind two methods of the interpreter's MemoryBIO. They are called as they are, for
- * the way by the method's object is 200 instructions longer, for each record. */
+/* The functions behind two methods of the interpreter's MemoryBIO, and one of its sockets. They are
+ * called as they are, for the way by the method's object is 200 instructions longer, for each
+ * record. */
 typedef PyObject *array_fn(PyObject *self, PyObject *const *args, Py_ssize_t n);
 typedef PyObject *object_fn(PyObject *self, PyObject *object);
 
@@ -51,6 +52,7 @@ typedef struct environment {
     PyObject *keeper; /* our class of that name, and the attribute where others have one */
     PyObject *keeper_name;
     PyObject *get_timeout; /* of socket.socket, which gevent and eventlet override */
+    object_fn *timeout_of; /* the function behind that, or NULL */
     PyObject *no_socket;
     PyObject *want_read;
     PyObject *bio; /* the interpreter's own MemoryBIO, or None */
@@ -696,7 +698,9 @@ get_timeout(operations *self, double *timeout)
     if (sock == Py_None)
         return raise(PyObject_CallFunctionObjArgs(self->env->no_socket, NULL));
     Py_INCREF(sock);
-    value = PyObject_CallFunctionObjArgs(self->env->get_timeout, sock, NULL);
+    value = self->env->timeout_of != NULL
+                ? self->env->timeout_of(sock, NULL)
+                : PyObject_CallFunctionObjArgs(self->env->get_timeout, sock, NULL);
     Py_DECREF(sock);
     if (value == NULL)
         return -1;
@@ -1450,7 +1454,7 @@ static PyObject *
 make_environment(PyObject *module, PyObject *args)
 {
     environment *env = calloc(1, sizeof *env);
-    PyObject *bio;
+    PyObject *bio, *sock;
     int share;
 
     (void)module;
@@ -1458,12 +1462,13 @@ make_environment(PyObject *module, PyObject *args)
         return PyErr_NoMemory();
     if ((env->keeper_name = PyUnicode_InternFromString("_keeper")) == NULL ||
         (env->eof = PyUnicode_InternFromString("eof")) == NULL ||
-        !PyArg_ParseTuple(args, "OOOOOnp", &env->keeper, &env->get_timeout, &env->no_socket,
+        !PyArg_ParseTuple(args, "OOOOOOnp", &env->keeper, &env->get_timeout, &sock, &env->no_socket,
                           &env->want_read, &bio, &env->size_max, &share)) {
         free(env);
         return NULL;
     }
     learn_methods(env, bio);
+    env->timeout_of = (object_fn *)function_of(sock, "gettimeout", METH_NOARGS);
     if (share && env->bio != Py_None)
         env->bio_at = find_bio(env->bio);
     Py_INCREF(env->keeper);
