@@ -11,7 +11,7 @@
  *
  * CPython's is made of one as well, whose other users have the GIL, and not the lock either. So an
  * operation, which need not have it, takes what is in there before, and puts back after it: a
- * record or less by copying, more by exchanging the memory that it is in.
+ * little by copying, more by exchanging the memory that it is in.
  */
 #include "internal.h"
 

@@ -1067,7 +1067,7 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
             conn->paused = 0;
             if (!went_on) {
                 conn->sink = NULL;
-                conn->written = 0;
+                conn->written = 0; /* unlike a want, it is not repeated */
                 return SB_FAIL(err, SB_NO_MEMORY, "no memory");
             }
         } else if (conn->pumped && conn->written < args->len)

@@ -565,8 +565,7 @@ typedef struct outlet {
     sb_sink sink;
     operations *self;
     BIO *mem; /* of the interpreter's, or NULL */
-    size_t
-        to_lend; /* bytes to have room for, once there is a record; 0: it is done, or need not be */
+    size_t to_lend; /* with room for so much, at the first record; 0: it need not be, or is done */
     PyObject *view; /* of the last record, for the next one will lie there, too */
     const char *record;
     size_t len;
