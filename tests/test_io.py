@@ -15,6 +15,7 @@ import random
 import select
 import socket
 import ssl
+import struct
 import sys
 import time
 from unittest.mock import Mock
@@ -144,6 +145,48 @@ def test_splits_behind_a_large_record(mod, pki, version, family, size, goodbye):
             assert bytes(reader.data) == b"".join(messages), beyond
             assert reader.ended == goodbye, beyond
             assert not readable(made.ours) or goodbye
+
+
+@pytest.mark.parametrize("length", (40, 9000))
+@pytest.mark.parametrize("size", (4096, 16384, LARGE))
+def test_part_of_a_record_behind_a_large_one(mod, pki, version, family, size, length):
+    """The first is delivered at once, and the second as soon as `select` tells of its rest."""
+    messages = [b"x" * 9000, b"y" * length, b"z"]
+    for beyond in (5, 6, 25, -300, -16, -1, 0):
+        with Wire(mod, pki, version, family) as made:
+            first, second, third = records_of(made, messages)
+            cut = len(first) + (beyond if beyond > 0 else max(5, len(second) + beyond))
+            stream = first + second + third
+            reader = Reader(made.ours, size)
+            made.feed(stream[:cut])
+            reader.drain()
+            expected = messages[0] + (messages[1] if beyond == 0 else b"")
+            assert bytes(reader.data) == expected, beyond
+            assert not readable(made.ours), beyond
+            made.feed(stream[cut:])
+            reader.drain()
+            assert bytes(reader.data) == b"".join(messages), beyond
+
+
+@pytest.mark.parametrize("reset", (False, True))
+@pytest.mark.parametrize("size", (4096, LARGE))
+def test_end_amidst_a_record_behind_a_large_one(mod, wire, version, size, reset):
+    """What was whole is delivered, and `select` tells of the end; reading on raises."""
+    made = wire(mod, version, "tcp")
+    made.ours.suppress_ragged_eofs = False
+    first, second = records_of(made, [b"x" * 9000, b"y" * 9000])
+    reader = Reader(made.ours, size)
+    made.feed(first + second[:4000])
+    assert bytes(reader.drain().data) == b"x" * 9000
+    if reset:
+        made.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        made.raw.close()
+    else:
+        made.raw.shutdown(socket.SHUT_WR)
+    assert readable(made.ours, DEADLINE)
+    after_reset = OSError if mod is ssl else ConnectionResetError  # cpython#115627
+    with pytest.raises(after_reset if reset else ssl.SSLEOFError):
+        made.ours.recv(size)
 
 
 @pytest.mark.parametrize("step", (1, 2, 3, 5, 21, 22, 23, 24, 29, 40))

@@ -118,7 +118,7 @@ struct sb_conn {
     unsigned char header[5]; /* of the next record: header_len bytes taken, or all peeked at */
     size_t header_len;
     int peeked;
-    int emptied; /* with the last record, memory was */
+    int emptied; /* with the last record, memory was, or the socket */
     int is_data; /* the record that OpenSSL is reading is application data */
     size_t arrived;   /* bytes that are known to wait, once something has been delivered */
     size_t record_left; /* bytes of the record that OpenSSL is reading */

@@ -14,7 +14,7 @@
  *
  * Receiving
  *
- * One call returns as many whole records as have arrived and fit, yet takes nothing from the
+ * One call returns as many whole records as have arrived and fit, yet takes no record from the
  * kernel that it does not deliver: a program that waits in select(2) must not wait while data,
  * or the peer's close_notify, lies in here, and what follows close_notify is not ours at all.
  * OpenSSL is told to read ahead (SSL_CTX_set_read_ahead(3)), so it asks for a buffer full, and gets
@@ -27,7 +27,8 @@
  *
  * One thing is taken early: the header behind a large record of data, together with that
  * record's body, for it saves a system call of two. What it announces is still in the kernel or
- * yet to come, so select(2) tells the truth.
+ * yet to come, so select(2) tells the truth. If it announces data that fit, they are asked for
+ * at once, and FIONREAD is not: what of them has not arrived is yet to come as well.
  *
  * Sending
  *
@@ -123,11 +124,13 @@ may_take_next_header(const sb_conn *conn, size_t len, size_t cap)
 static int
 take_rest(sb_conn *conn, char *buf, size_t len, size_t cap)
 {
-    int n = take(conn, buf, may_take_next_header(conn, len, cap) ? len + HEADER_LEN : len);
+    size_t asked = may_take_next_header(conn, len, cap) ? len + HEADER_LEN : len;
+    int n = take(conn, buf, asked);
 
     if (n <= 0 || conn->fd < 0)
         return n;
     conn->arrived -= conn->arrived < (size_t)n ? conn->arrived : (size_t)n;
+    conn->emptied = (size_t)n < asked;
     if ((size_t)n <= len)
         return n;
     memcpy(conn->header, buf + len, HEADER_LEN); /* or less, which header_len says */
@@ -147,13 +150,14 @@ body_length(const unsigned char header[HEADER_LEN])
     return (size_t)header[3] << 8 | header[4];
 }
 
-/* Do so many bytes wait? The kernel is asked only when what it said last is used up. */
+/* Do so many bytes wait? The kernel is asked only when what it said last is used up, and not when
+ * it has just given less than it was asked for. */
 static int
 has_arrived(sb_conn *conn, size_t len)
 {
     int n = 0;
 
-    if (conn->arrived < len)
+    if (conn->arrived < len && conn->fd >= 0 && !conn->emptied)
         conn->arrived = ioctl(conn->fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
     return conn->arrived >= len;
 }
@@ -227,8 +231,7 @@ know_header(sb_conn *conn)
 static int
 may_begin_record(sb_conn *conn)
 {
-    size_t body, whole,
-        extra = 16; /* the least that TLS 1.2 adds: a tag, or a nonce and half a tag */
+    size_t body, extra = 16; /* the least that TLS 1.2 adds: a tag, or a nonce and half a tag */
 
     if (conn->kernel_decrypts) /* it shows no headers */
         return 0;
@@ -237,8 +240,7 @@ may_begin_record(sb_conn *conn)
     if (!know_header(conn) || conn->header[0] != SSL3_RT_APPLICATION_DATA)
         return 0;
     body = body_length(conn->header);
-    whole = body + HEADER_LEN - conn->header_len;
-    if (conn->fd < 0 ? conn->arrived < whole : !has_arrived(conn, whole))
+    if (conn->header_len > 0 ? conn->emptied : !has_arrived(conn, HEADER_LEN + body))
         return 0;
     if (SSL_version(conn->ssl) == TLS1_3_VERSION) {
         if (body == ALERT_13_LEN || body == ALERT_13_CCM8_LEN)
