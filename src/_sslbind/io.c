@@ -17,13 +17,14 @@
  * One call returns as many whole records as have arrived and fit, yet takes no record from the
  * kernel that it does not deliver: a program that waits in select(2) must not wait while data,
  * or the peer's close_notify, lies in here, and what follows close_notify is not ours at all.
- * OpenSSL is told to read ahead (SSL_CTX_set_read_ahead(3)), so it asks for a buffer full, and gets
- * one record at most: a header, with the body if it is data, else the body when it asks again. So
- * transport_read() always knows where it is. As long as nothing has been delivered, OpenSSL gets
- * whatever it asks for. After that the next header is only peeked at, and the record is begun,
- * header and body in one system call, only if it is data, has arrived whole and fits
- * (may_begin_record()). Its outer type tells what it is; in TLS 1.3, where an alert looks like data
- * from outside, a record of an alert's length is not begun either (RFC 8446 5.2, 6).
+ * OpenSSL is told to read ahead (SSL_CTX_set_read_ahead(3)), so it asks for a buffer full, and
+ * gets one record at most: a header, with the body if it is data or lies in memory, else the
+ * body when it asks again. So transport_read() always knows where it is. As long as nothing has
+ * been delivered, OpenSSL gets whatever it asks for. After that the next header is only peeked
+ * at, and the record is begun, header and body in one system call, only if it is data, has
+ * arrived whole and fits (may_begin_record()). Its outer type tells what it is; in TLS 1.3,
+ * where an alert looks like data from outside, a record of an alert's length is not begun either
+ * (RFC 8446 5.2, 6).
  *
  * One thing is taken early: the header behind a large record of data, together with that
  * record's body, for it saves a system call of two. What it announces is still in the kernel or
@@ -162,8 +163,8 @@ has_arrived(sb_conn *conn, size_t len)
     return conn->arrived >= len;
 }
 
-/* Look at the next record in memory, and take it if it is one of data that is whole and fits.
- * Returns its length, or 0: it is not. */
+/* Look at the next record in memory, and take it if it is whole and fits. Returns its length, or 0:
+ * it is not, or does not. */
 static size_t
 look(sb_conn *conn, char *buf, size_t cap)
 {
@@ -175,7 +176,7 @@ look(sb_conn *conn, char *buf, size_t cap)
         memcpy(conn->header, waiting, HEADER_LEN);
         len = HEADER_LEN + body_length(conn->header);
     }
-    if (len > conn->arrived || len > cap || conn->header[0] != SSL3_RT_APPLICATION_DATA)
+    if (len > conn->arrived || len > cap)
         len = 0;
     conn->emptied = len > 0 && len == conn->arrived;
     sb_bio_let_go(conn->in, buf, len);
@@ -255,8 +256,7 @@ may_begin_record(sb_conn *conn)
 static int
 may_look(const sb_conn *conn)
 {
-    return conn->fd < 0 && conn->header_len == 0 && !conn->in_handshake &&
-           (conn->delivered == 0 || conn->peeked);
+    return conn->fd < 0 && conn->header_len == 0 && (conn->delivered == 0 || conn->peeked);
 }
 
 /* Learn the next header. What header_len says of it is taken, all or nothing. */
