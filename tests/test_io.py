@@ -21,7 +21,7 @@ import time
 from unittest.mock import Mock
 
 import pytest
-from links import DEADLINE, Peer, Wire, readable, shaken_pair
+from links import DEADLINE, Peer, Wire, readable, server_context, shaken_pair
 
 import sslbind
 
@@ -189,6 +189,21 @@ def test_end_amidst_a_record_behind_a_large_one(mod, wire, version, size, reset)
         made.ours.recv(size)
 
 
+@pytest.mark.parametrize("cut", (0, 3, 5, 4000))
+def test_end_behind_what_is_delivered(mod, wire, version, cut):
+    """An end that came amidst the next record is for the next read: a write is not in its way."""
+    made = wire(mod, version, "tcp")
+    first, second = records_of(made, [b"x" * 9000, b"y" * 9000])
+    made.feed(first + second[:cut])
+    made.raw.shutdown(socket.SHUT_WR)
+    assert len(made.ours.recv(LARGE)) == 9000
+    assert made.ours.send(b"answer") == 6
+    made.carry()
+    assert made.theirs.read(6) == b"answer"
+    with pytest.raises(ssl.SSLEOFError):
+        made.ours.unwrap()
+
+
 @pytest.mark.parametrize("step", (1, 2, 3, 5, 21, 22, 23, 24, 29, 40))
 def test_small_pieces(mod, wire, version, family, step):
     """A stream of records and a close_notify that trickles in, a few bytes at a time."""
@@ -300,6 +315,18 @@ def test_plain_text_after_goodbye_stays(mod, wire, version, family, messages, si
         made.carry()
         plain.sendall(b"and back")
         assert made.raw.recv(100) == b"and back"
+
+
+@pytest.mark.parametrize("text", (b"GET / HTTP/1.1", b"220 smtp ready"))
+def test_plain_text_instead_of_tls_stays(mod, pki, version, text):
+    """A program that offers both finds all but a header's length of it, as with the stdlib."""
+    incoming = mod.MemoryBIO()
+    context = server_context(mod, pki, version)
+    server = context.wrap_bio(incoming, mod.MemoryBIO(), server_side=True)
+    incoming.write(text + bytes(20000))
+    with pytest.raises(ssl.SSLError):
+        server.do_handshake()
+    assert incoming.read() == text[5:] + bytes(20000)
 
 
 def test_unwrap_straight_to_plain_text(mod, wire, version, family):

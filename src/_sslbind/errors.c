@@ -132,8 +132,10 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
 
     if (kind == SSL_ERROR_NONE)
         return SB_OK;
-    if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) /* so the queue is empty */
+    if (kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE) {
+        sb_clear_queue(); /* from 4.0 on it need not be empty */
         return kind == SSL_ERROR_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
+    }
     take_newest(err, line);
     err->ssl_error = kind;
     switch (kind) {

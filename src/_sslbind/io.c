@@ -75,10 +75,13 @@ enum {
 /* ---------------------------------------------------------------- receiving */
 
 /* The result of a system call on the socket: n > 0, 0 with at_eof set, or -1, and then io_errno
- * is 0 if there is just nothing yet. */
+ * is 0 if there is just nothing yet. Nor is the end anything behind what this call has to deliver:
+ * the next will meet it, and what OpenSSL does about it comes then. */
 static int
 outcome(sb_conn *conn, ssize_t n)
 {
+    if (n == 0 && conn->delivered > 0)
+        return -1;
     if (n == 0)
         conn->at_eof = 1;
     else if (n > 0)
@@ -107,6 +110,8 @@ take(sb_conn *conn, char *buf, size_t len)
         conn->at_eof = n == 0;
         return (int)n;
     }
+    if (conn->delivered > 0 && conn->emptied)
+        return -1;
     do
         n = recv(conn->fd, buf, len, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
@@ -151,6 +156,14 @@ body_length(const unsigned char header[HEADER_LEN])
     return (size_t)header[3] << 8 | header[4];
 }
 
+/* Is it TLS at all? Of other things OpenSSL gets five bytes, and the rest stays where it is. */
+static int
+is_record(const unsigned char header[HEADER_LEN])
+{
+    return header[0] >= SSL3_RT_CHANGE_CIPHER_SPEC && header[0] <= SSL3_RT_APPLICATION_DATA &&
+           header[1] == SSL3_VERSION_MAJOR;
+}
+
 /* Do so many bytes wait? The kernel is asked only when what it said last is used up, and not when
  * it has just given less than it was asked for. */
 static int
@@ -163,8 +176,8 @@ has_arrived(sb_conn *conn, size_t len)
     return conn->arrived >= len;
 }
 
-/* Look at the next record in memory, and take it if it is whole and fits. Returns its length, or 0:
- * it is not, or does not. */
+/* Look at the next record in memory, and take it if it is one, whole, and fits. Returns its length,
+ * or 0. */
 static size_t
 look(sb_conn *conn, char *buf, size_t cap)
 {
@@ -176,7 +189,7 @@ look(sb_conn *conn, char *buf, size_t cap)
         memcpy(conn->header, waiting, HEADER_LEN);
         len = HEADER_LEN + body_length(conn->header);
     }
-    if (len > conn->arrived || len > cap)
+    if (len > conn->arrived || len > cap || !is_record(conn->header))
         len = 0;
     conn->emptied = len > 0 && len == conn->arrived;
     sb_bio_let_go(conn->in, buf, len);
@@ -1037,7 +1050,9 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         return blocked(conn, err);
     if (args->len < conn->written) {
         ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
-        return sb_classify(conn, -1, err, __LINE__);
+        ret = SB_FAIL_QUEUE(err);
+        err->ssl_error = SSL_ERROR_SSL;
+        return ret;
     }
     in_batches = conn->fd >= 0 || (conn->pumped && conn->sink == NULL);
     left = args->len - conn->written;
