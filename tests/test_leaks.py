@@ -115,6 +115,15 @@ def descriptors():
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def must_stay(work, first, times, limit):
+    # `first` times for what is made once; then `times` more may leave less than `limit` bytes.
+    work(first)
+    memory = settled(resident)
+    work(times)
+    grown = settled(resident) - memory
+    print(grown)
+    assert grown < limit, grown
 """
 
 
@@ -216,12 +225,7 @@ def refused(times):
             continue
         raise AssertionError("it was taken")
 
-refused(3000)
-memory = settled(resident)
-refused(20000)
-grown = settled(resident) - memory
-print(grown)
-assert grown < (24_000_000 if PYPY else 3_000_000), grown
+must_stay(refused, 3000, 20000, 24_000_000 if PYPY else 3_000_000)
 """,
     )
 
@@ -252,12 +256,7 @@ def transfer(times):
         left.obj.write(bytes(500_000))  # stays in there
         left.other = right.other = None  # no cycle, which would wait for a collection
 
-transfer(60)
-memory = settled(resident)
-transfer(200)
-grown = settled(resident) - memory
-print(grown)
-assert grown < (12_000_000 if PYPY else 4_000_000), grown
+must_stay(transfer, 60, 200, 12_000_000 if PYPY else 4_000_000)
 """,
     )
 
