@@ -29,6 +29,10 @@
 /* cffi's generated file defines these where it includes us; elsewhere they are plain externs. */
 #include "api.h"
 
+/* What hardly ever runs is kept out of the way of what always does: a record's way through here
+ * and OpenSSL takes more code than a processor's first cache holds. */
+#define SB_COLD __attribute__((cold))
+
 typedef struct sb_anchors sb_anchors;
 
 /* What takes records in the place of a connection's buffer. */
@@ -81,83 +85,82 @@ enum {
 
 /* The transport as OpenSSL's BIO sees it; io.c has the theory. */
 struct sb_conn {
+    /* What every operation looks at, which is why it stands first: near is short, in code. */
     SSL *ssl; /* NULL once released */
-    sb_ctx *ctx;
-    sb_ctx *first_ctx; /* until the end: OpenSSL keeps its session cache in use */
-    unsigned char *npn;
-    atomic_uint generation;
-    pthread_mutex_t lock;   /* around every SSL_* call and every system call on fd but poll */
-    pthread_cond_t changed; /* a turn has ended while somebody slept on this */
-    int sleepers;
-    int read_watched; /* some thread is in poll(2) for this direction */
-    int write_watched;
-    int in_turn;
-    int paused;      /* amidst a turn, OpenSSL being at rest */
-    int torn;        /* by a fork, amidst a turn of a thread that is not here: ssl is NULL */
-    int in_callback; /* into Python, amidst a turn, of this thread: */
-    pthread_t caller;
-    int in_handshake; /* this turn began amidst one */
-    sb_ctx *held; /* the context that this turn keeps from changing */
-    int users;    /* calls in progress, those that wait included */
-    int closed;
-    int release;
-    void *handle;
-    int is_server;
-    unsigned int forks; /* sb_forks() when it was made: later ones share the socket */
-    int has_read; /* application data has been delivered */
-    int may_keep_buffers; /* of OpenSSL's, that nothing waits in */
-    int message;              /* protocol messages go to Python */
-    atomic_int called_python; /* an exception may wait there: see _hooks.py */
-
-    int fd; /* < 0: over in and out */
     sb_bio *in;
     sb_bio *out;
-    int pumped; /* these are its own: see sb_conn_in() */
     sb_sink *sink; /* where records go instead, in this turn */
+    int fd;        /* < 0: over in and out */
+    atomic_uint generation;
+    int in_turn;
+    int users; /* calls in progress, those that wait included */
+    int closed;
+    int sleepers;
+    int io_errno;     /* of the last failing system call, 0: none */
+    int at_eof;       /* the transport has ended */
+    int moved;        /* this turn has received or sent something */
+    int in_handshake; /* this turn began amidst one */
+    sb_ctx *held;     /* the context that this turn keeps from changing */
+    char *unsent;     /* records that the transport has not taken */
 
-    unsigned char header[5]; /* of the next record: header_len bytes taken, or all peeked at */
-    size_t header_len;
+    size_t unsent_len;
+    size_t written;     /* bytes of the user's buffer that are encrypted, until all are sent */
+    size_t header_len;  /* of the next record: taken, or all peeked at */
+    size_t record_left; /* bytes of the record that OpenSSL is reading */
+    size_t delivered;   /* bytes this call has for the user already; > 0 guards record starts */
+    size_t room;        /* bytes of the user's buffer that are left */
+    size_t arrived;     /* bytes that are known to wait, once something has been delivered */
     int peeked;
     int emptied; /* with the last record, memory was, or the socket */
+    unsigned char header[5];
     int is_data; /* the record that OpenSSL is reading is application data */
-    size_t arrived;   /* bytes that are known to wait, once something has been delivered */
-    size_t record_left; /* bytes of the record that OpenSSL is reading */
-    size_t delivered; /* bytes this call has for the user already; > 0 guards record starts */
-    size_t room;      /* bytes of the user's buffer that are left */
-
-    char *unsent; /* records that the transport has not taken */
-    size_t unsent_pos;
-    size_t unsent_len;
-    size_t unsent_cap;
-    unsigned int batch; /* SB_BATCH or SB_LARGE_BATCH */
+    sb_error *late; /* a failure met behind data that was delivered: for the next read */
+    int has_read; /* application data has been delivered */
+    int may_keep_buffers; /* of OpenSSL's, that nothing waits in */
+    int kernel_decrypts;
+    int message;    /* protocol messages go to Python */
     int collect;    /* writes wait in unsent, for the whole of a batch */
     int writing;    /* some thread is in a write, maybe waiting: */
     pthread_t writer;
     int refused;    /* writes of its signal handlers, until they are given up */
-    size_t written; /* bytes of the user's buffer that are encrypted, until all are sent */
+
+    pthread_mutex_t lock;   /* around every SSL_* call and every system call on fd but poll */
+    pthread_cond_t changed; /* a turn has ended while somebody slept on this */
+    int read_watched; /* some thread is in poll(2) for this direction */
+    int write_watched;
+    int paused;      /* amidst a turn, OpenSSL being at rest */
+    int torn;        /* by a fork, amidst a turn of a thread that is not here: ssl is NULL */
+    int in_callback; /* into Python, amidst a turn, of this thread: */
+    pthread_t caller;
+    int release;
+
+    sb_ctx *ctx;
+    sb_ctx *first_ctx; /* until the end: OpenSSL keeps its session cache in use */
+    unsigned char *npn;
+    void *handle;
+    int is_server;
+    unsigned int forks; /* sb_forks() when it was made: later ones share the socket */
+    atomic_int called_python; /* an exception may wait there: see _hooks.py */
+    int pumped; /* in and out are its own: see sb_conn_in() */
+    size_t unsent_pos;
+    size_t unsent_cap;
+    unsigned int batch; /* SB_BATCH or SB_LARGE_BATCH */
+    int cut_off;        /* the transport has ended without close_notify */
 
     BIO *kernel;         /* below the transport, with OP_ENABLE_KTLS; ktls.c has the theory */
     int kernel_encrypts; /* what is sent is plaintext for the kernel */
-    int kernel_decrypts;
     int kernel_mark;     /* how many bytes must wait to be reported: SO_RCVLOWAT, socket(7) */
     int kernel_was_told; /* the type of the next record, which is no data */
-
-    int cut_off;       /* the transport has ended without close_notify */
-    int io_errno;      /* of the last failing system call, 0: none */
-    int at_eof;        /* the transport has ended */
-    int moved;         /* this turn has received or sent something */
-
-    sb_error *late; /* a failure met behind data that was delivered: for the next read */
 };
 
 /* errors.c: the only reader of the error queue. */
 void sb_clear_queue(void);
 /* The same; 1: there was a lack of memory, with which OpenSSL may have gone on all the same. */
 int sb_memory_was_short(void);
-int sb_take_queue(sb_error *err, int line); /* SB_FAILED, with the newest error of the queue */
+SB_COLD int sb_take_queue(sb_error *err, int line); /* SB_FAILED, with the newest error of the queue */
 int sb_no_more_pem(void); /* 1: the newest error is that a PEM text has come to its end */
-int sb_take_errno(sb_error *err, int errno_value, int line);
-int sb_fail_at(sb_error *err, int status, const char *text, int line);
+SB_COLD int sb_take_errno(sb_error *err, int errno_value, int line);
+SB_COLD int sb_fail_at(sb_error *err, int status, const char *text, int line);
 int sb_classify(sb_conn *conn, int ret, sb_error *err, int line);
 #define SB_FAIL_QUEUE(err) sb_take_queue((err), __LINE__)
 #define SB_FAIL_ERRNO(err, number) sb_take_errno((err), (number), __LINE__)
@@ -179,7 +182,7 @@ int sb_mutex_init(pthread_mutex_t *lock);
  * done if sb_generation_changed(), with all others kept out until sb_generation_done(). */
 extern atomic_uint sb_current_generation;
 unsigned int sb_generation(void);
-int sb_generation_begin(atomic_uint *generation);
+SB_COLD int sb_generation_begin(atomic_uint *generation);
 void sb_generation_done(atomic_uint *generation);
 static inline int
 sb_is_generation(atomic_uint *generation)

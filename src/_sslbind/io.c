@@ -372,9 +372,8 @@ send_some(sb_conn *conn, const char *buf, size_t len)
     return (int)n;
 }
 
-/* Send what waits. Returns 1: nothing is left. */
-static int
-flush(sb_conn *conn)
+__attribute__((noinline)) static int
+send_unsent(sb_conn *conn)
 {
     int n;
 
@@ -388,14 +387,21 @@ flush(sb_conn *conn)
     return 1;
 }
 
-/* What flush() could not send: whether it will, or why not. */
+/* Send what waits. Returns 1: nothing is left. */
 static int
+flush(sb_conn *conn)
+{
+    return conn->unsent_len == 0 || send_unsent(conn);
+}
+
+/* What flush() could not send: whether it will, or why not. */
+SB_COLD static int
 blocked(sb_conn *conn, sb_error *err)
 {
     return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
 }
 
-static int
+SB_COLD static int
 keep_unsent(sb_conn *conn, const char *buf, size_t len)
 {
     size_t needed = conn->unsent_len + len;
@@ -420,7 +426,7 @@ keep_unsent(sb_conn *conn, const char *buf, size_t len)
 /* OpenSSL answers an end without close_notify by an alert (RFC 8446 6.1). Whoever reads is to learn
  * of the end, not that nobody was there to hear of that: with AF_UNIX it is EPIPE, which from 3.2
  * on is OpenSSL's newest error. */
-static int
+SB_COLD static int
 refused(sb_conn *conn, int len)
 {
     if (!conn->at_eof)
@@ -507,7 +513,7 @@ sb_transport_method(void)
  * one that forked, should it have done so in a callback of a turn, which goes on there as well.
  * A turn that does not has left OpenSSL amidst its work, and it would take the next write for the
  * rest of another's: that SSL is given up, with its memory. */
-static void
+SB_COLD static void
 begin_in_child(sb_conn *conn)
 {
     int goes_on = conn->in_callback && pthread_equal(conn->caller, pthread_self());
@@ -536,7 +542,7 @@ sb_conn_lock(sb_conn *conn)
     pthread_mutex_lock(&conn->lock);
 }
 
-__attribute__((cold)) static int
+SB_COLD static int
 refuse_gone(const sb_conn *conn, sb_error *err)
 {
     if (conn->torn)
@@ -653,7 +659,7 @@ deadline_after(double timeout)
     return timeout < 0 || timeout > 1e9 ? INT64_MAX : sb_now_ns() + (int64_t)(timeout * 1e9);
 }
 
-static int
+SB_COLD static int
 interrupted(int64_t deadline, sb_error *err)
 {
     int64_t left = deadline == INT64_MAX ? NO_LIMIT : deadline - sb_now_ns();
@@ -686,7 +692,7 @@ poll_socket(sb_conn *conn, short events, int64_t deadline, int64_t left, int fir
 }
 
 /* Sleep until another thread's turn has ended; from time to time Python must look for signals. */
-static int
+SB_COLD static int
 sleep_until_changed(sb_conn *conn, int64_t deadline, int64_t left, sb_error *err)
 {
     const int64_t slice = 50 * 1000000;
@@ -701,7 +707,7 @@ sleep_until_changed(sb_conn *conn, int64_t deadline, int64_t left, sb_error *err
 /* Wait for what the last turn wanted. In each direction one thread watches the socket; the
  * others take a turn after each of its turns, for what it read may have been for them too: data
  * it had no room for, the end of the handshake, the peer's close_notify. */
-static int
+SB_COLD static int
 wait_for(sb_conn *conn, int want, int64_t deadline, int first, sb_error *err)
 {
     int64_t left = deadline == INT64_MAX ? INT64_MAX : deadline - sb_now_ns();
@@ -858,7 +864,7 @@ sb_error_free(sb_error *err)
         free(err);
 }
 
-static sb_error *
+SB_COLD static sb_error *
 keep_error(int status, const sb_error *err)
 {
     sb_error *kept = malloc(sizeof *kept);
@@ -1036,31 +1042,52 @@ sb_encrypted_length(size_t len)
     return len + (len / PLAIN_MAX + 1) * RECORD_EXTRA;
 }
 
-/* Batch after batch; a single record needs no collecting. */
+/* Encrypt so much of what is left, and send it. */
 static int
-write_step(sb_conn *conn, void *arg, sb_error *err)
+write_some(sb_conn *conn, const write_args *args, size_t len, sb_error *err)
 {
-    write_args *args = arg;
-    size_t n, left;
-    int ret, in_batches, went_on;
+    size_t n;
+    int ret = SSL_write_ex(conn->ssl, args->buf + conn->written, len, &n);
 
-    if ((ret = claim_writing(conn, &args->is_writer, err)) != SB_OK)
-        return ret;
-    if (!flush(conn))
-        return blocked(conn, err);
-    if (args->len < conn->written) {
-        ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
-        ret = SB_FAIL_QUEUE(err);
-        err->ssl_error = SSL_ERROR_SSL;
+    conn->collect = 0;
+    if (ret != 1) {
+        ret = sb_classify(conn, ret, err, __LINE__);
+        flush(conn); /* the alert, or a handshake message that the answer depends on */
         return ret;
     }
-    in_batches = conn->fd >= 0 || (conn->pumped && conn->sink == NULL);
-    left = args->len - conn->written;
+    conn->written += n;
+    return flush(conn) ? SB_OK : blocked(conn, err);
+}
+
+/* The sink has taken records; others may run. */
+static int
+pause_writing(sb_conn *conn, sb_error *err)
+{
+    int went_on;
+
+    conn->paused = 1;
+    went_on = conn->sink->pause(conn->sink);
+    conn->paused = 0;
+    if (went_on)
+        return SB_OK;
+    conn->sink = NULL;
+    conn->written = 0; /* unlike a want, it is not repeated */
+    return SB_FAIL(err, SB_NO_MEMORY, "no memory");
+}
+
+/* More than a record: batch after batch. */
+__attribute__((noinline)) static int
+write_batches(sb_conn *conn, const write_args *args, sb_error *err)
+{
+    int in_batches = conn->fd >= 0 || (conn->pumped && conn->sink == NULL);
+    size_t left = args->len - conn->written;
+    int status;
+
     if (in_batches && left > conn->batch)
         left = conn->batch;
-    if (conn->fd < 0 && conn->sink == NULL && left > PLAIN_MAX)
+    if (conn->fd < 0 && conn->sink == NULL)
         sb_bio_reserve(conn->out, sb_encrypted_length(left));
-    do {
+    for (;;) {
         left = args->len - conn->written;
         if (in_batches && left > PLAIN_MAX) {
             conn->collect = 1;
@@ -1068,28 +1095,43 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
         }
         if (conn->sink != NULL && left > HELD)
             left = HELD;
-        ret = SSL_write_ex(conn->ssl, args->buf + conn->written, left, &n);
-        conn->collect = 0;
-        if (ret != 1) {
-            ret = sb_classify(conn, ret, err, __LINE__);
-            flush(conn); /* the alert, or a handshake message that the answer depends on */
-            return ret;
-        }
-        conn->written += n;
-        if (!flush(conn))
-            return blocked(conn, err);
-        if (conn->sink != NULL && conn->written < args->len) {
-            conn->paused = 1;
-            went_on = conn->sink->pause(conn->sink);
-            conn->paused = 0;
-            if (!went_on) {
-                conn->sink = NULL;
-                conn->written = 0; /* unlike a want, it is not repeated */
-                return SB_FAIL(err, SB_NO_MEMORY, "no memory");
-            }
-        } else if (conn->pumped && conn->written < args->len)
+        if ((status = write_some(conn, args, left, err)) != SB_OK || conn->written == args->len)
+            return status;
+        if (conn->sink != NULL && (status = pause_writing(conn, err)) != SB_OK)
+            return status;
+        if (conn->sink == NULL && conn->pumped)
             return interrupted(INT64_MAX, err);
-    } while (conn->written < args->len);
+    }
+}
+
+SB_COLD static int
+repeated_with_less(sb_error *err)
+{
+    int status;
+
+    ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH);
+    status = SB_FAIL_QUEUE(err);
+    err->ssl_error = SSL_ERROR_SSL;
+    return status;
+}
+
+static int
+write_step(sb_conn *conn, void *arg, sb_error *err)
+{
+    write_args *args = arg;
+    size_t left;
+    int status;
+
+    if ((status = claim_writing(conn, &args->is_writer, err)) != SB_OK)
+        return status;
+    if (!flush(conn))
+        return blocked(conn, err);
+    if (args->len < conn->written)
+        return repeated_with_less(err);
+    left = args->len - conn->written;
+    status = left > PLAIN_MAX ? write_batches(conn, args, err) : write_some(conn, args, left, err);
+    if (status != SB_OK)
+        return status;
     conn->written = 0;
     conn->writing = args->is_writer = 0; /* run() wakes who waits for that */
     return SB_OK;
