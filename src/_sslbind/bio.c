@@ -1,10 +1,6 @@
 /* Memory buffers: what MemoryBIO is made of, and what a connection without a socket reads from
  * and writes to. Several threads may use one; each call takes the buffer's own lock.
  *
- * Five times for a word that is written and read, so that it counts what a lock costs: a mutex
- * takes 10 ns more than this one. Threads hardly ever meet here, and each has it for a copy of
- * bytes.
- *
  * One may be around a memory BIO of OpenSSL's (BIO_s_mem(3)), which is what PyPy's MemoryBIO is
  * made of: then its own buffer stays empty, and it is for a connection alone. Whoever else uses
  * that BIO does not take the lock.
@@ -17,7 +13,6 @@
 
 #include <limits.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Small enough for thousands of idle connections, large enough for a record and its header. */
 enum { FIRST_CAP = 17 * 1024 };
@@ -35,30 +30,25 @@ sb_bio_new(void)
 
     if (bio == NULL)
         return NULL;
-    atomic_flag_clear(&bio->lock);
     atomic_init(&bio->refs, 1);
     atomic_init(&bio->generation, sb_generation());
     return bio;
 }
 
-/* Whoever has it may be of lower priority: it must be slept for, and not only yielded to. */
 static void
 lock(sb_bio *bio)
 {
-    const struct timespec moment = {0, 20000};
-
     if (sb_generation_changed(&bio->generation)) {
-        atomic_flag_clear(&bio->lock);
+        atomic_store(&bio->lock, SB_FREE);
         sb_generation_done(&bio->generation);
     }
-    while (atomic_flag_test_and_set_explicit(&bio->lock, memory_order_acquire))
-        nanosleep(&moment, NULL);
+    sb_lock_take(&bio->lock);
 }
 
 static void
 unlock(sb_bio *bio)
 {
-    atomic_flag_clear_explicit(&bio->lock, memory_order_release);
+    sb_lock_give(&bio->lock);
 }
 
 void

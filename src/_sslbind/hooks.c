@@ -18,8 +18,8 @@ leave_c(const SSL *ssl, int *held)
     *held = conn->held != NULL;
     sb_conn_let_go_ctx(conn);
     atomic_store(&conn->called_python, 1);
-    conn->in_callback = 1;
-    conn->caller = pthread_self();
+    atomic_store(&conn->caller, pthread_self());
+    atomic_store(&conn->in_callback, 1);
     return conn->handle;
 }
 
@@ -28,7 +28,7 @@ back_in_c(const SSL *ssl, int held)
 {
     sb_conn *conn = SSL_get_app_data(ssl);
 
-    conn->in_callback = 0;
+    atomic_store(&conn->in_callback, 0);
     if (held)
         sb_conn_hold_ctx(conn);
 }

@@ -1,8 +1,8 @@
 /* What the C files share: struct bodies and helpers that Python never sees.
  *
  * Rules of this layer: no Python.h (but in cpython/); every function that may fail takes an
- * sb_error last and leaves OpenSSL's error queue empty; pthread mutexes are recursive, because a
- * callback into Python may come back to the same object; no lock is held while waiting.
+ * sb_error last and leaves OpenSSL's error queue empty; a callback into Python may come back to
+ * the same object; no lock is held while waiting.
  */
 #ifndef SB_INTERNAL_H
 #define SB_INTERNAL_H
@@ -42,6 +42,70 @@ struct sb_sink {
     int (*pause)(sb_sink *sink); /* amidst a large write: others may run; the same */
 };
 
+/* Can no other thread be here? The GNU C library knows, of others it is not asked. */
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define sb_is_single_threaded() __libc_single_threaded
+#else
+#define sb_is_single_threaded() 0
+#endif
+
+/* lock.c: one that is taken and given back. Zero: it is free. */
+enum { SB_FREE, SB_TAKEN };
+typedef atomic_int sb_lock;
+extern atomic_int sb_lock_waiters; /* for any */
+SB_COLD void sb_lock_await(sb_lock *lock);
+/* Sleep for ns nanoseconds, INT64_MAX for no limit, if the word is of that value. Returns 0 when
+ * the time is over, else 1, and that may be for nothing. Who changes the word then wakes. */
+SB_COLD int sb_sleep(atomic_int *word, int value, int64_t ns);
+SB_COLD void sb_wake(atomic_int *word);
+
+static inline int
+sb_lock_try(sb_lock *lock)
+{
+    if (!sb_is_single_threaded())
+        return atomic_exchange_explicit(lock, SB_TAKEN, memory_order_acquire) == SB_FREE;
+    if (atomic_load_explicit(lock, memory_order_relaxed) != SB_FREE)
+        return 0;
+    atomic_store_explicit(lock, SB_TAKEN, memory_order_relaxed);
+    return 1;
+}
+
+static inline void
+sb_lock_take(sb_lock *lock)
+{
+    if (!sb_lock_try(lock))
+        sb_lock_await(lock);
+}
+
+static inline void
+sb_lock_give(sb_lock *lock)
+{
+    atomic_store_explicit(lock, SB_FREE, memory_order_release);
+    if (atomic_load_explicit(&sb_lock_waiters, memory_order_relaxed) > 0)
+        sb_wake(lock);
+}
+
+/* A fork copies locks that other threads hold, and not the threads. So the child counts up the
+ * generation, and whoever locks something of an older one makes its locks anew first: that is to be
+ * done if sb_generation_changed(), with all others kept out until sb_generation_done(). */
+extern atomic_uint sb_current_generation;
+unsigned int sb_generation(void);
+SB_COLD int sb_generation_begin(atomic_uint *generation);
+void sb_generation_done(atomic_uint *generation);
+static inline int
+sb_is_generation(atomic_uint *generation)
+{
+    return atomic_load(generation) == atomic_load(&sb_current_generation);
+}
+static inline int
+sb_generation_changed(atomic_uint *generation)
+{
+    return !sb_is_generation(generation) && sb_generation_begin(generation);
+}
+/* How often this process has forked, or its parent had. */
+unsigned int sb_forks(void);
+
 struct sb_ctx {
     SSL_CTX *ssl_ctx;
     _Atomic(sb_anchors *) anchors; /* trusted, too, although not in the store: see trust.c */
@@ -66,7 +130,7 @@ struct sb_ctx {
 
 struct sb_bio {
     atomic_uint generation;
-    atomic_flag lock;
+    sb_lock lock;
     atomic_int refs;
     BIO *around; /* where the bytes are instead, or NULL */
     int eof;
@@ -92,10 +156,13 @@ struct sb_conn {
     sb_sink *sink; /* where records go instead, in this turn */
     int fd;        /* < 0: over in and out */
     atomic_uint generation;
+    sb_lock lock; /* around every SSL_* call and every system call on fd but poll */
+    int nested;   /* how often else its holder, in a callback, has it */
     int in_turn;
     int users; /* calls in progress, those that wait included */
     int closed;
-    int sleepers;
+    int sleepers; /* on this, which is counted up when a turn has ended: */
+    atomic_int turns;
     int io_errno;     /* of the last failing system call, 0: none */
     int at_eof;       /* the transport has ended */
     int moved;        /* this turn has received or sent something */
@@ -124,14 +191,12 @@ struct sb_conn {
     pthread_t writer;
     int refused;    /* writes of its signal handlers, until they are given up */
 
-    pthread_mutex_t lock;   /* around every SSL_* call and every system call on fd but poll */
-    pthread_cond_t changed; /* a turn has ended while somebody slept on this */
     int read_watched; /* some thread is in poll(2) for this direction */
     int write_watched;
     int paused;      /* amidst a turn, OpenSSL being at rest */
     int torn;        /* by a fork, amidst a turn of a thread that is not here: ssl is NULL */
-    int in_callback; /* into Python, amidst a turn, of this thread: */
-    pthread_t caller;
+    atomic_int in_callback; /* into Python, amidst a turn, of this thread: */
+    _Atomic(pthread_t) caller;
     int release;
 
     sb_ctx *ctx;
@@ -157,7 +222,8 @@ struct sb_conn {
 void sb_clear_queue(void);
 /* The same; 1: there was a lack of memory, with which OpenSSL may have gone on all the same. */
 int sb_memory_was_short(void);
-SB_COLD int sb_take_queue(sb_error *err, int line); /* SB_FAILED, with the newest error of the queue */
+/* SB_FAILED, with the newest error of the queue. */
+SB_COLD int sb_take_queue(sb_error *err, int line);
 int sb_no_more_pem(void); /* 1: the newest error is that a PEM text has come to its end */
 SB_COLD int sb_take_errno(sb_error *err, int errno_value, int line);
 SB_COLD int sb_fail_at(sb_error *err, int status, const char *text, int line);
@@ -176,30 +242,6 @@ void sb_block_add_text(sb_block *block, const char *text);
 void sb_block_add_number(sb_block *block, long long number);
 void sb_block_add_bio(sb_block *block, BIO *memory); /* and empties the BIO */
 int sb_block_status(sb_block *block, sb_error *err); /* SB_OK, or what failed */
-int sb_mutex_init(pthread_mutex_t *lock);
-/* A fork copies locks that other threads hold, and not the threads. So the child counts up the
- * generation, and whoever locks something of an older one makes its locks anew first: that is to be
- * done if sb_generation_changed(), with all others kept out until sb_generation_done(). */
-extern atomic_uint sb_current_generation;
-unsigned int sb_generation(void);
-SB_COLD int sb_generation_begin(atomic_uint *generation);
-void sb_generation_done(atomic_uint *generation);
-static inline int
-sb_is_generation(atomic_uint *generation)
-{
-    return atomic_load(generation) == atomic_load(&sb_current_generation);
-}
-static inline int
-sb_generation_changed(atomic_uint *generation)
-{
-    return !sb_is_generation(generation) && sb_generation_begin(generation);
-}
-/* How often this process has forked, or its parent had. */
-unsigned int sb_forks(void);
-int sb_cond_init(pthread_cond_t *cond);
-/* Wait for ns nanoseconds, INT64_MAX for no limit. Returns 0 when the time is over. */
-int sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns);
-
 /* marshal.c: values for Python's marshal.loads(), appended to a block. */
 typedef struct sb_sequence {
     size_t at;
@@ -278,7 +320,6 @@ void sb_ctx_write_lock(sb_ctx *ctx);
 
 /* io.c */
 int64_t sb_now_ns(void); /* on a clock that only goes forward */
-void sb_conn_lock(sb_conn *conn);
 BIO_METHOD *sb_transport_method(void);
 int sb_transport_read(BIO *bio, char *buf, int len);
 size_t sb_whole_records(sb_conn *conn); /* how many bytes of them wait in memory */

@@ -401,7 +401,7 @@ blocked(sb_conn *conn, sb_error *err)
     return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
 }
 
-SB_COLD static int
+static int
 keep_unsent(sb_conn *conn, const char *buf, size_t len)
 {
     size_t needed = conn->unsent_len + len;
@@ -518,28 +518,70 @@ begin_in_child(sb_conn *conn)
 {
     int goes_on = conn->in_callback && pthread_equal(conn->caller, pthread_self());
 
-    sb_mutex_init(&conn->lock);
-    sb_cond_init(&conn->changed);
-    conn->sleepers = conn->read_watched = conn->write_watched = 0;
+    atomic_store(&conn->lock, goes_on ? SB_TAKEN : SB_FREE);
+    conn->nested = conn->sleepers = conn->read_watched = conn->write_watched = 0;
     if (conn->writing && !pthread_equal(conn->writer, pthread_self()))
         conn->written = 0; /* of bytes that only that thread had */
     if ((conn->torn |= conn->in_turn && !goes_on && !conn->paused))
         conn->ssl = NULL;
-    conn->in_turn = conn->in_callback = conn->users = goes_on;
+    conn->in_turn = conn->users = goes_on;
+    atomic_store(&conn->in_callback, goes_on);
     conn->writing = conn->paused = 0;
     conn->held = NULL;
     conn->sink = NULL;
-    if (goes_on) /* and unlocks it when it is done */
-        pthread_mutex_lock(&conn->lock);
     sb_generation_done(&conn->generation);
 }
 
-void
-sb_conn_lock(sb_conn *conn)
+/* A callback may use the connection that it was called for. */
+SB_COLD static void
+lock_again(sb_conn *conn)
+{
+    if (atomic_load(&conn->in_callback) && pthread_equal(conn->caller, pthread_self()))
+        conn->nested++;
+    else
+        sb_lock_await(&conn->lock);
+}
+
+static void
+lock(sb_conn *conn)
 {
     if (sb_generation_changed(&conn->generation))
         begin_in_child(conn);
-    pthread_mutex_lock(&conn->lock);
+    if (!sb_lock_try(&conn->lock))
+        lock_again(conn);
+}
+
+static void
+unlock(sb_conn *conn)
+{
+    if (conn->nested > 0)
+        conn->nested--;
+    else
+        sb_lock_give(&conn->lock);
+}
+
+/* A turn has ended, or what others wait for has changed. */
+SB_COLD static void
+wake_sleepers(sb_conn *conn)
+{
+    if (conn->sleepers == 0)
+        return;
+    atomic_fetch_add(&conn->turns, 1);
+    sb_wake(&conn->turns);
+}
+
+/* Sleep, with the lock given back, until that happens, or for ns nanoseconds. Returns 0 then. */
+SB_COLD static int
+sleep_unlocked(sb_conn *conn, int64_t ns)
+{
+    int turns = atomic_load(&conn->turns), woken;
+
+    conn->sleepers++;
+    unlock(conn);
+    woken = sb_sleep(&conn->turns, turns, ns);
+    sb_lock_take(&conn->lock);
+    conn->sleepers--;
+    return woken;
 }
 
 SB_COLD static int
@@ -553,9 +595,9 @@ refuse_gone(const sb_conn *conn, sb_error *err)
 int
 sb_conn_enter(sb_conn *conn, sb_error *err)
 {
-    sb_conn_lock(conn);
+    lock(conn);
     if (conn->ssl == NULL) {
-        pthread_mutex_unlock(&conn->lock);
+        unlock(conn);
         return refuse_gone(conn, err);
     }
     conn->users++;
@@ -571,7 +613,7 @@ sb_conn_leave(sb_conn *conn)
         ssl = conn->ssl;
         conn->ssl = NULL;
     }
-    pthread_mutex_unlock(&conn->lock);
+    unlock(conn);
     if (ssl != NULL)
         sb_free_ssl(ssl);
 }
@@ -680,10 +722,10 @@ poll_socket(sb_conn *conn, short events, int64_t deadline, int64_t left, int fir
 
     if (left < (int64_t)slice_ms * 1000000)
         ms = (int)((left + 999999) / 1000000);
-    pthread_mutex_unlock(&conn->lock);
+    unlock(conn);
     n = poll(&pfd, 1, ms);
     failure = errno;
-    pthread_mutex_lock(&conn->lock);
+    sb_lock_take(&conn->lock);
     if (n == 0 && ms == slice_ms)
         return interrupted(deadline, err);
     if (n >= 0)
@@ -696,12 +738,8 @@ SB_COLD static int
 sleep_until_changed(sb_conn *conn, int64_t deadline, int64_t left, sb_error *err)
 {
     const int64_t slice = 50 * 1000000;
-    int woken;
 
-    conn->sleepers++;
-    woken = sb_cond_wait(&conn->changed, &conn->lock, left < slice ? left : slice);
-    conn->sleepers--;
-    return woken ? SB_OK : interrupted(deadline, err);
+    return sleep_unlocked(conn, left < slice ? left : slice) ? SB_OK : interrupted(deadline, err);
 }
 
 /* Wait for what the last turn wanted. In each direction one thread watches the socket; the
@@ -730,7 +768,7 @@ wait_for(sb_conn *conn, int want, int64_t deadline, int first, sb_error *err)
     status = poll_socket(conn, events, deadline, left, first, err);
     *watched = 0;
     if (status != SB_OK) /* one of the sleepers has to watch from now on */
-        pthread_cond_broadcast(&conn->changed);
+        wake_sleepers(conn);
     return status;
 }
 
@@ -749,7 +787,7 @@ announced_turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     status = turn(conn, step, arg, err);
     conn->in_turn = 0;
     if (conn->sleepers > 0 && (is_done(status) || conn->moved))
-        pthread_cond_broadcast(&conn->changed);
+        wake_sleepers(conn);
     return status;
 }
 
@@ -794,14 +832,14 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 static int
 enter_quickly(sb_conn *conn)
 {
-    if (conn->fd >= 0 || pthread_mutex_trylock(&conn->lock) != 0)
+    if (conn->fd >= 0 || !sb_lock_try(&conn->lock))
         return 0;
     if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !conn->message &&
         !SSL_in_init(conn->ssl) && sb_is_generation(&conn->generation)) {
         conn->users++;
         return 1;
     }
-    pthread_mutex_unlock(&conn->lock);
+    unlock(conn);
     return 0;
 }
 
@@ -835,20 +873,18 @@ sb_conn_close(sb_conn *conn, int end, int release)
 {
     int64_t limit = sb_now_ns() + SECOND; /* a transport may not wake: that must not hang us */
 
-    sb_conn_lock(conn);
+    lock(conn);
     conn->users++;
     end = end && !conn->in_turn && conn->forks == sb_forks();
     if (end && !conn->closed)
         drop_tickets(conn);
     conn->closed = 1;
     conn->release |= release;
-    pthread_cond_broadcast(&conn->changed);
+    wake_sleepers(conn);
     if (end && (conn->read_watched || conn->write_watched)) {
         shutdown(conn->fd, SHUT_RDWR);
-        conn->sleepers++;
         while ((conn->read_watched || conn->write_watched) && sb_now_ns() < limit)
-            sb_cond_wait(&conn->changed, &conn->lock, limit - sb_now_ns());
-        conn->sleepers--;
+            sleep_unlocked(conn, limit - sb_now_ns());
     }
     sb_conn_leave(conn);
 }
@@ -1140,12 +1176,12 @@ write_step(sb_conn *conn, void *arg, sb_error *err)
 static void
 end_writing(sb_conn *conn)
 {
-    sb_conn_lock(conn);
+    lock(conn);
     if (is_own_write(conn)) {
         conn->writing = 0;
-        pthread_cond_broadcast(&conn->changed);
+        wake_sleepers(conn);
     }
-    pthread_mutex_unlock(&conn->lock);
+    unlock(conn);
 }
 
 /* Is a call that was interrupted the writer? It may have been waiting for its turn. */
@@ -1154,9 +1190,9 @@ still_writing(sb_conn *conn)
 {
     int is_writer;
 
-    sb_conn_lock(conn);
+    lock(conn);
     is_writer = is_own_write(conn);
-    pthread_mutex_unlock(&conn->lock);
+    unlock(conn);
     return is_writer;
 }
 
@@ -1252,11 +1288,11 @@ sb_conn_stop_writing(sb_conn *conn)
 {
     int was_refused, in_callback;
 
-    sb_conn_lock(conn);
+    lock(conn);
     in_callback = conn->in_turn; /* of this very thread, which has the lock */
     was_refused = !in_callback && is_own_write(conn) && conn->refused > 0;
     conn->refused -= was_refused;
-    pthread_mutex_unlock(&conn->lock);
+    unlock(conn);
     if (!was_refused && !in_callback)
         end_writing(conn);
 }

@@ -6,7 +6,6 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 const sb_constant sb_features[] = {
     {"SSLv3", SB_HAVE_SSL3},
@@ -254,109 +253,4 @@ sb_block_status(sb_block *block, sb_error *err)
         return SB_FAIL(err, status, "no memory");
     }
     return status == SB_OK ? SB_OK : SB_FAIL(err, status, "not UTF-8");
-}
-
-int
-sb_mutex_init(pthread_mutex_t *lock)
-{
-    pthread_mutexattr_t attr;
-    int failed;
-
-    if (pthread_mutexattr_init(&attr) != 0)
-        return 0;
-    failed = pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE) != 0 ||
-             pthread_mutex_init(lock, &attr) != 0;
-    pthread_mutexattr_destroy(&attr);
-    return !failed;
-}
-
-int
-sb_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    int failed;
-
-    if (pthread_condattr_init(&attr) != 0)
-        return 0;
-#ifndef __APPLE__ /* which has no such call, but waits for a span of time */
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-#endif
-    failed = pthread_cond_init(cond, &attr) != 0;
-    pthread_condattr_destroy(&attr);
-    return !failed;
-}
-
-int
-sb_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ns)
-{
-    struct timespec ts;
-
-    if (ns == INT64_MAX)
-        return pthread_cond_wait(cond, lock) == 0;
-#ifdef __APPLE__
-    ts.tv_sec = (time_t)(ns / 1000000000);
-    ts.tv_nsec = (long)(ns % 1000000000);
-    return pthread_cond_timedwait_relative_np(cond, lock, &ts) == 0;
-#else
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    ns += ts.tv_nsec;
-    ts.tv_sec += (time_t)(ns / 1000000000);
-    ts.tv_nsec = (long)(ns % 1000000000);
-    return pthread_cond_timedwait(cond, lock, &ts) == 0;
-#endif
-}
-
-atomic_uint sb_current_generation;
-static atomic_uint forks;
-static pthread_mutex_t generation_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t generation_once = PTHREAD_ONCE_INIT;
-
-static void
-after_fork_in_parent(void)
-{
-    atomic_fetch_add(&forks, 1);
-}
-
-static void
-after_fork_in_child(void)
-{
-    atomic_fetch_add(&forks, 1);
-    atomic_fetch_add(&sb_current_generation, 1);
-    pthread_mutex_init(&generation_lock, NULL);
-}
-
-static void
-watch_forks(void)
-{
-    pthread_atfork(NULL, after_fork_in_parent, after_fork_in_child);
-}
-
-unsigned int
-sb_generation(void)
-{
-    pthread_once(&generation_once, watch_forks);
-    return atomic_load(&sb_current_generation);
-}
-
-unsigned int
-sb_forks(void)
-{
-    return atomic_load(&forks);
-}
-
-int
-sb_generation_begin(atomic_uint *generation)
-{
-    pthread_mutex_lock(&generation_lock);
-    if (!sb_is_generation(generation))
-        return 1;
-    pthread_mutex_unlock(&generation_lock);
-    return 0;
-}
-
-void
-sb_generation_done(atomic_uint *generation)
-{
-    atomic_store(generation, atomic_load(&sb_current_generation));
-    pthread_mutex_unlock(&generation_lock);
 }

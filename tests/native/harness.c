@@ -85,12 +85,13 @@ write_all(sb_conn *conn, const char *buf, size_t len, double timeout, sb_error *
 
 /* ---------------------------------------------------------------- what stands for Python */
 
+int (*on_sni)(void *handle);
+
 int
 sb_py_sni(void *handle, const char *name)
 {
-    (void)handle;
     (void)name;
-    return -1;
+    return on_sni != NULL ? on_sni(handle) : -1;
 }
 
 void

@@ -12,6 +12,9 @@ extern const char *directory; /* where the certificates are */
 /* Exits with what was promised and where, unless it holds; err may be NULL. */
 void require_at(int ok, const char *what, const sb_error *err, const char *file, int line);
 
+/* What the SNI callback of a connection does, with its handle; NULL: nothing. */
+extern int (*on_sni)(void *handle);
+
 const char *in_directory(const char *name, char out[512]);
 
 /* As the Python side does it: an interrupted call is repeated with what it returned. */

@@ -385,18 +385,12 @@ in_memory(sb_ctx *ctx, const char *host, sb_bio *in, sb_bio *out, sb_error *err)
     return conn;
 }
 
-/* Both ends in one thread, over memory: as asyncio's transports do it. */
+/* Both ends in one thread. */
 static void
-shake_in_memory(contexts *c)
+shake_both(sb_conn *client, sb_conn *server)
 {
-    sb_bio *up = sb_bio_new(), *down = sb_bio_new();
-    sb_error err;
-    sb_conn *client = in_memory(c->client, HOST, down, up, &err);
-    sb_conn *server = in_memory(c->server, NULL, up, down, &err);
     long long mine = SB_WANT_READ, theirs = SB_WANT_READ;
-    static char text[20000];
-    char got_text[sizeof text];
-    size_t got = 0;
+    sb_error err;
 
     while (mine != SB_OK || theirs != SB_OK) {
         mine = handshake(client, 0, &err);
@@ -404,6 +398,21 @@ shake_in_memory(contexts *c)
         theirs = handshake(server, 0, &err);
         REQUIRE(theirs == SB_OK || theirs == SB_WANT_READ, &err);
     }
+}
+
+/* Over memory: as asyncio's transports do it. */
+static void
+shake_in_memory(contexts *c)
+{
+    sb_bio *up = sb_bio_new(), *down = sb_bio_new();
+    sb_error err;
+    sb_conn *client = in_memory(c->client, HOST, down, up, &err);
+    sb_conn *server = in_memory(c->server, NULL, up, down, &err);
+    static char text[20000];
+    char got_text[sizeof text];
+    size_t got = 0;
+
+    shake_both(client, server);
     REQUIRE(write_all(client, text, sizeof text, 0, &err) == sizeof text, &err);
     while (got < sizeof text) {
         long long n = read_some(server, got_text, sizeof got_text, 0, &err);
@@ -656,6 +665,55 @@ same_trust(void)
         finish(threads[i]);
 }
 
+/* ---------------------------------------------------------------- the first thread of a process */
+
+static atomic_int has_asked;
+static pthread_t first;
+
+static void *
+ask(void *arg)
+{
+    REQUIRE(sb_conn_pending(arg) == 0, NULL);
+    atomic_store(&has_asked, 1);
+    return NULL;
+}
+
+/* The connection was locked when there was nobody to lock out. It is this thread's all the same,
+ * and only this one's. */
+static int
+start_the_first(void *conn)
+{
+    first = start(ask, conn);
+    REQUIRE(!sb_conn_handshake_done(conn), NULL);
+    usleep(20000);
+    REQUIRE(!atomic_load(&has_asked), NULL);
+    return -1;
+}
+
+static void
+first_thread(void)
+{
+    sb_ctx *client_ctx = make_ctx(0), *server_ctx = make_ctx(1);
+    sb_bio *up = sb_bio_new(), *down = sb_bio_new();
+    sb_error err;
+    sb_conn *client = in_memory(client_ctx, HOST, down, up, &err);
+    sb_conn *server;
+
+    sb_ctx_set_sni(server_ctx, 1);
+    server = in_memory(server_ctx, NULL, up, down, &err);
+    sb_conn_set_handle(server, server);
+    on_sni = start_the_first;
+    shake_both(client, server);
+    finish(first);
+    on_sni = NULL;
+    sb_conn_free(client);
+    sb_conn_free(server);
+    sb_bio_free(up);
+    sb_bio_free(down);
+    sb_ctx_free(client_ctx);
+    sb_ctx_free(server_ctx);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -666,6 +724,8 @@ main(int argc, char **argv)
 
     REQUIRE(argc > 1, NULL);
     directory = argv[1];
+    first_thread();
+    printf("the first thread\n");
     for (round = 1; round <= rounds; round++) {
         for (i = 0; i < 16; i++)
             one_connection(families[i & 1], versions[i >> 1 & 1], i >> 2 & 1, i & 8 ? 4 : 2);
