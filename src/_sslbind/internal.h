@@ -65,7 +65,7 @@ sb_lock_try(sb_lock *lock)
 {
     if (!sb_is_single_threaded())
         return atomic_exchange_explicit(lock, SB_TAKEN, memory_order_acquire) == SB_FREE;
-    if (atomic_load_explicit(lock, memory_order_relaxed) != SB_FREE)
+    if (atomic_load_explicit(lock, memory_order_acquire) != SB_FREE)
         return 0;
     atomic_store_explicit(lock, SB_TAKEN, memory_order_relaxed);
     return 1;
