@@ -19,9 +19,10 @@ from links import Peer, memory_pair, shake_memory, shaken_pair
 from links import client_context as new_client
 from links import server_context as new_server
 from outcomes import PYPY
-from scripts import needs_preload, preload, run_script
+from scripts import run_script
 
 import sslbind
+from sslbind import _conn
 from sslbind._conn import _SSLSocket
 
 host_ssl = pytest.importorskip("ssl", reason="needs foreign memory buffers")
@@ -434,44 +435,23 @@ def test_buffer_that_takes_no_more(pki, bio, size):
         left.obj.write(bytes(size))
 
 
-SLOW_LOCK = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <pthread.h>
-#include <time.h>
-
-static __thread int armed;
-
-void
-delay_next(void)
-{
-    armed = 1;
-}
-
-int
-pthread_mutex_trylock(pthread_mutex_t *lock)
-{
-    int (*real)(pthread_mutex_t *) = dlsym(RTLD_NEXT, "pthread_mutex_trylock");
-    const struct timespec moment = {0, 50000000};
-
-    if (armed)
-        nanosleep(&moment, 0);
-    armed = 0;
-    return real(lock);
-}
+# Where the interpreter has an OpenSSL of its own.
+PUMPED = """
+from sslbind import _conn
+_conn._environment = _conn.native.environment(*_conn._parts, False)
 """
 
 OVERTAKING = """
-import ctypes, ssl, sslbind, sys, threading
+import ssl, sslbind, sys, threading, time
 from links import memory_pair, shake_memory
 
-delay_next = ctypes.CDLL(sys.argv[1]).delay_next
+sys.setswitchinterval(1000)  # the writer keeps the GIL until it is in its write
 server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-server.load_cert_chain(sys.argv[2])
-server.load_verify_locations(sys.argv[3])
+server.load_cert_chain(sys.argv[1])
+server.load_verify_locations(sys.argv[2])
 server.post_handshake_auth, server.verify_mode = True, ssl.CERT_OPTIONAL
 client = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
-client.load_verify_locations(sys.argv[3])
+client.load_verify_locations(sys.argv[2])
 client.post_handshake_auth = True
 size = 8_000_000
 for said in (b"x" * 50, b"x" * 5000) * 3:
@@ -492,7 +472,9 @@ for said in (b"x" * 50, b"x" * 5000) * 3:
     reader = threading.Thread(target=read)
     reader.start()
     begun.wait()
-    delay_next()
+    late = time.monotonic() + 0.05
+    while time.monotonic() < late:
+        pass
     left.obj.write(said)
     reader.join()
     left.flush()
@@ -500,11 +482,20 @@ for said in (b"x" * 50, b"x" * 5000) * 3:
 """
 
 
-@needs_preload
-def test_no_overtaking(pki, tmp_path, monkeypatch):
+in_both_ways = pytest.mark.parametrize(
+    "before",
+    (
+        "",
+        pytest.param(PUMPED, marks=pytest.mark.skipif(_conn.native is None, reason="without C")),
+    ),
+    ids=("", "pumped"),
+)
+
+
+@in_both_ways
+def test_no_overtaking(pki, before):
     """A write that is held up before it has the lock comes behind what a reader has to answer."""
-    slow = preload(SLOW_LOCK, tmp_path, monkeypatch)
-    assert run_script(OVERTAKING, slow, pki.server.both, pki.ca) == "True\n" * 6
+    assert run_script(before + OVERTAKING, pki.server.both, pki.ca) == "True\n" * 6
 
 
 COLLECTED_MEANWHILE = """
@@ -547,10 +538,11 @@ print(written + refused == times, whole, got.replace(b"!", b"") == said)
 """
 
 
+@in_both_ways
 @pytest.mark.skipif(not hasattr(gc, "set_threshold"), reason="no way to make it happen")
-def test_collected_meanwhile(pki):
+def test_collected_meanwhile(pki, before):
     """A finaliser that runs within a write may use the connection, or is told why not."""
-    out = run_script(COLLECTED_MEANWHILE, pki.server.both, pki.ca)
+    out = run_script(before + COLLECTED_MEANWHILE, pki.server.both, pki.ca)
     assert out == "True True True\n"
 
 

@@ -543,12 +543,15 @@ def test_fork_amidst_an_operation(pki, version):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize("close", (False, True), ids=("goes on", "closes"))
-def test_fork_in_a_callback(pki, version, close):
-    """What the callback belongs to goes on in both processes, or the child closes it there."""
+@pytest.mark.parametrize("what", ("goes on", "closes", "another asks"))
+def test_fork_in_a_callback(pki, version, what):
+    """What the callback belongs to goes on in both processes, or the child closes it there.
+
+    Another thread of the child's waits until the callback is over.
+    """
     run_script(
         """
-        import os, sys
+        import os, sys, threading
         import sslbind
         from links import client_context, memory_pair, server_context, shake_memory
 
@@ -556,19 +559,24 @@ def test_fork_in_a_callback(pki, version, close):
             ca, both = sys.argv[1], sys.argv[2]
         Files.server = Files
         server = server_context(sslbind, Files, sys.argv[3])
-        close = sys.argv[4] == "True"
+        what = sys.argv[4]
 
         def shake(number):
             # Fork in this message of the handshake; return False if there are fewer.
-            messages, child = 0, None
+            messages, child, answers, asker = 0, None, [], threading.Thread()
 
             def on_message(*args):
-                nonlocal messages, child
+                nonlocal messages, child, asker
                 messages += 1
                 if messages == number:
                     child = os.fork()
-                    if child == 0 and close:
+                    if child == 0 and what == "closes":
                         left.obj._sslobj._close()
+                    if child == 0 and what == "another asks":
+                        asker = threading.Thread(target=lambda: answers.append(left.obj.pending()))
+                        asker.start()
+                        asker.join(0.05)
+                        assert asker.is_alive()
 
             client = client_context(sslbind, Files)
             client._msg_callback = on_message
@@ -579,9 +587,12 @@ def test_fork_in_a_callback(pki, version, close):
                 left.obj.write(b"question")
                 left.flush()
                 assert right.obj.read(100) == b"question"
+                if asker.ident is not None:
+                    asker.join()
+                    assert answers == [0]
                 status = 0
             except OSError:  # EBADF, or SSLError: what a closed one gives
-                if child != 0 or not close:
+                if child != 0 or what != "closes":
                     raise
                 status = 0
             finally:
@@ -600,7 +611,7 @@ def test_fork_in_a_callback(pki, version, close):
         pki.ca,
         pki.server.both,
         version,
-        str(close),
+        what,
     )
 
 

@@ -1,5 +1,6 @@
 /* Memory buffers: what MemoryBIO is made of, and what a connection without a socket reads from
- * and writes to. Several threads may use one; each call takes the buffer's own lock.
+ * and writes to. Several threads may use one; each call takes the buffer's own lock, of one byte:
+ * threads hardly ever meet here, and each has it for a copy of bytes.
  *
  * One may be around a memory BIO of OpenSSL's (BIO_s_mem(3)), which is what PyPy's MemoryBIO is
  * made of: then its own buffer stays empty, and it is for a connection alone. Whoever else uses
@@ -13,6 +14,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* Small enough for thousands of idle connections, large enough for a record and its header. */
 enum { FIRST_CAP = 17 * 1024 };
@@ -30,25 +32,33 @@ sb_bio_new(void)
 
     if (bio == NULL)
         return NULL;
+    atomic_flag_clear(&bio->lock);
     atomic_init(&bio->refs, 1);
     atomic_init(&bio->generation, sb_generation());
     return bio;
 }
 
+/* Whoever has it may be of lower priority: it must be slept for, and not only yielded to. Nobody
+ * calls out of here with it: a process of one thread stays so, and needs none. */
 static void
 lock(sb_bio *bio)
 {
+    const struct timespec moment = {0, 20000};
+
     if (sb_generation_changed(&bio->generation)) {
-        atomic_store(&bio->lock, SB_FREE);
+        atomic_flag_clear(&bio->lock);
         sb_generation_done(&bio->generation);
     }
-    sb_lock_take(&bio->lock);
+    if (sb_is_single_threaded())
+        return;
+    while (atomic_flag_test_and_set_explicit(&bio->lock, memory_order_acquire))
+        nanosleep(&moment, NULL);
 }
 
 static void
 unlock(sb_bio *bio)
 {
-    sb_lock_give(&bio->lock);
+    atomic_flag_clear_explicit(&bio->lock, memory_order_release);
 }
 
 void

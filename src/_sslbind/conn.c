@@ -133,7 +133,8 @@ sb_conn_new(sb_ctx *ctx, int server_side, const char *host, int fd, sb_error *er
     if (err == NULL)
         err = &ignored;
     sb_clear_queue();
-    if (conn == NULL) {
+    if (conn == NULL || !sb_lock_init(&conn->lock) || !sb_cond_init(&conn->changed)) {
+        free(conn);
         SB_FAIL(err, SB_NO_MEMORY, "no memory");
         return NULL;
     }
@@ -200,6 +201,8 @@ sb_conn_free(sb_conn *conn)
     sb_ctx_free(conn->first_ctx);
     sb_bio_free(conn->in);
     sb_bio_free(conn->out);
+    pthread_cond_destroy(&conn->changed);
+    sb_lock_destroy(&conn->lock);
     free(conn->unsent);
     free(conn->npn);
     sb_error_free(conn->late);

@@ -18,8 +18,6 @@ leave_c(const SSL *ssl, int *held)
     *held = conn->held != NULL;
     sb_conn_let_go_ctx(conn);
     atomic_store(&conn->called_python, 1);
-    atomic_store(&conn->caller, pthread_self());
-    atomic_store(&conn->in_callback, 1);
     return conn->handle;
 }
 
@@ -28,7 +26,7 @@ back_in_c(const SSL *ssl, int held)
 {
     sb_conn *conn = SSL_get_app_data(ssl);
 
-    atomic_store(&conn->in_callback, 0);
+    sb_conn_go_on(conn);
     if (held)
         sb_conn_hold_ctx(conn);
 }

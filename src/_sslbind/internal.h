@@ -50,24 +50,56 @@ struct sb_sink {
 #define sb_is_single_threaded() 0
 #endif
 
-/* lock.c: one that is taken and given back. Zero: it is free. */
-enum { SB_FREE, SB_TAKEN };
-typedef atomic_int sb_lock;
-extern atomic_int sb_lock_waiters; /* for any */
+/* lock.c */
+enum { SB_FREE, SB_TAKEN, SB_AWAITED };
+typedef struct sb_lock {
+    atomic_int state;
+    int nested; /* how often else its holder has it */
+    _Atomic(uintptr_t) holder; /* 0: nobody has it, or is just about to */
+    pthread_mutex_t mutex; /* of those who wait for it, or sleep */
+    pthread_cond_t given;
+} sb_lock;
+
+int sb_cond_init(pthread_cond_t *cond);
+int sb_lock_init(sb_lock *lock); /* returns 0: it failed */
+void sb_lock_destroy(sb_lock *lock);
 SB_COLD void sb_lock_await(sb_lock *lock);
-/* Sleep for ns nanoseconds, INT64_MAX for no limit, if the word is of that value. Returns 0 when
- * the time is over, else 1, and that may be for nothing. Who changes the word then wakes. */
-SB_COLD int sb_sleep(atomic_int *word, int value, int64_t ns);
-SB_COLD void sb_wake(atomic_int *word);
+SB_COLD void sb_lock_wake(sb_lock *lock);
+/* Make it anew in a child process: free, or held by the thread that forked. */
+void sb_lock_after_fork(sb_lock *lock, int is_held);
+/* Give it back, and sleep until a broadcast, for ns nanoseconds at most, INT64_MAX for no limit;
+ * then take it again. Returns 0 when the time is over. Whoever broadcasts has the lock. */
+SB_COLD int sb_lock_sleep(sb_lock *lock, pthread_cond_t *cond, int64_t ns);
+SB_COLD void sb_lock_broadcast(sb_lock *lock, pthread_cond_t *cond);
+
+static inline uintptr_t
+sb_this_thread(void)
+{
+    return (uintptr_t)pthread_self();
+}
+
+/* Another thread may ask, too: it sees what it has written itself, or another's, or 0. */
+static inline int
+sb_lock_is_own(sb_lock *lock)
+{
+    return atomic_load_explicit(&lock->holder, memory_order_relaxed) == sb_this_thread();
+}
 
 static inline int
 sb_lock_try(sb_lock *lock)
 {
-    if (!sb_is_single_threaded())
-        return atomic_exchange_explicit(lock, SB_TAKEN, memory_order_acquire) == SB_FREE;
-    if (atomic_load_explicit(lock, memory_order_acquire) != SB_FREE)
-        return 0;
-    atomic_store_explicit(lock, SB_TAKEN, memory_order_relaxed);
+    int state = SB_FREE;
+
+    if (!sb_is_single_threaded()) {
+        if (!atomic_compare_exchange_strong_explicit(&lock->state, &state, SB_TAKEN,
+                                                     memory_order_acquire, memory_order_relaxed))
+            return 0;
+    } else {
+        if (atomic_load_explicit(&lock->state, memory_order_acquire) != SB_FREE)
+            return 0;
+        atomic_store_explicit(&lock->state, SB_TAKEN, memory_order_relaxed);
+    }
+    atomic_store_explicit(&lock->holder, sb_this_thread(), memory_order_relaxed);
     return 1;
 }
 
@@ -78,12 +110,24 @@ sb_lock_take(sb_lock *lock)
         sb_lock_await(lock);
 }
 
+/* Returns what the state was. */
+static inline int
+sb_lock_release(sb_lock *lock)
+{
+    atomic_store_explicit(&lock->holder, 0, memory_order_relaxed);
+    if (!sb_is_single_threaded())
+        return atomic_exchange_explicit(&lock->state, SB_FREE, memory_order_release);
+    atomic_store_explicit(&lock->state, SB_FREE, memory_order_release);
+    return SB_TAKEN;
+}
+
 static inline void
 sb_lock_give(sb_lock *lock)
 {
-    atomic_store_explicit(lock, SB_FREE, memory_order_release);
-    if (atomic_load_explicit(&sb_lock_waiters, memory_order_relaxed) > 0)
-        sb_wake(lock);
+    if (lock->nested > 0)
+        lock->nested--;
+    else if (sb_lock_release(lock) == SB_AWAITED)
+        sb_lock_wake(lock);
 }
 
 /* A fork copies locks that other threads hold, and not the threads. So the child counts up the
@@ -105,6 +149,8 @@ sb_generation_changed(atomic_uint *generation)
 }
 /* How often this process has forked, or its parent had. */
 unsigned int sb_forks(void);
+/* In a child, the thread that has forked: others may be called as one was that is gone. */
+uintptr_t sb_forker(void);
 
 struct sb_ctx {
     SSL_CTX *ssl_ctx;
@@ -130,7 +176,7 @@ struct sb_ctx {
 
 struct sb_bio {
     atomic_uint generation;
-    sb_lock lock;
+    atomic_flag lock;
     atomic_int refs;
     BIO *around; /* where the bytes are instead, or NULL */
     int eof;
@@ -156,13 +202,10 @@ struct sb_conn {
     sb_sink *sink; /* where records go instead, in this turn */
     int fd;        /* < 0: over in and out */
     atomic_uint generation;
-    sb_lock lock; /* around every SSL_* call and every system call on fd but poll */
-    int nested;   /* how often else its holder, in a callback, has it */
     int in_turn;
     int users; /* calls in progress, those that wait included */
     int closed;
-    int sleepers; /* on this, which is counted up when a turn has ended: */
-    atomic_int turns;
+    int sleepers; /* on `changed` */
     int io_errno;     /* of the last failing system call, 0: none */
     int at_eof;       /* the transport has ended */
     int moved;        /* this turn has received or sent something */
@@ -191,12 +234,12 @@ struct sb_conn {
     pthread_t writer;
     int refused;    /* writes of its signal handlers, until they are given up */
 
+    sb_lock lock; /* around every SSL_* call and every system call on fd but poll */
+    pthread_cond_t changed; /* a turn has ended while somebody slept on this */
     int read_watched; /* some thread is in poll(2) for this direction */
     int write_watched;
     int paused;      /* amidst a turn, OpenSSL being at rest */
     int torn;        /* by a fork, amidst a turn of a thread that is not here: ssl is NULL */
-    atomic_int in_callback; /* into Python, amidst a turn, of this thread: */
-    _Atomic(pthread_t) caller;
     int release;
 
     sb_ctx *ctx;
@@ -330,6 +373,8 @@ size_t sb_encrypted_length(size_t len); /* at most, with the usual ciphers */
 int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);
 int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, sb_sink *sink,
                           long long *count);
+/* For a thread that comes back into a turn, maybe in a child process. */
+void sb_conn_go_on(sb_conn *conn);
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);

@@ -516,70 +516,59 @@ sb_transport_method(void)
 SB_COLD static void
 begin_in_child(sb_conn *conn)
 {
-    int goes_on = conn->in_callback && pthread_equal(conn->caller, pthread_self());
+    const uintptr_t forker = sb_forker();
+    int goes_on = conn->in_turn && atomic_load(&conn->lock.holder) == forker;
 
-    atomic_store(&conn->lock, goes_on ? SB_TAKEN : SB_FREE);
-    conn->nested = conn->sleepers = conn->read_watched = conn->write_watched = 0;
-    if (conn->writing && !pthread_equal(conn->writer, pthread_self()))
+    sb_lock_after_fork(&conn->lock, goes_on);
+    sb_cond_init(&conn->changed);
+    conn->sleepers = conn->read_watched = conn->write_watched = 0;
+    if (conn->writing && (uintptr_t)conn->writer != forker)
         conn->written = 0; /* of bytes that only that thread had */
     if ((conn->torn |= conn->in_turn && !goes_on && !conn->paused))
         conn->ssl = NULL;
     conn->in_turn = conn->users = goes_on;
-    atomic_store(&conn->in_callback, goes_on);
     conn->writing = conn->paused = 0;
     conn->held = NULL;
     conn->sink = NULL;
     sb_generation_done(&conn->generation);
 }
 
-/* A callback may use the connection that it was called for. */
-SB_COLD static void
-lock_again(sb_conn *conn)
+void
+sb_conn_go_on(sb_conn *conn)
 {
-    if (atomic_load(&conn->in_callback) && pthread_equal(conn->caller, pthread_self()))
-        conn->nested++;
-    else
-        sb_lock_await(&conn->lock);
+    if (sb_generation_changed(&conn->generation))
+        begin_in_child(conn);
 }
 
 static void
 lock(sb_conn *conn)
 {
-    if (sb_generation_changed(&conn->generation))
-        begin_in_child(conn);
-    if (!sb_lock_try(&conn->lock))
-        lock_again(conn);
+    sb_conn_go_on(conn);
+    sb_lock_take(&conn->lock);
 }
 
 static void
 unlock(sb_conn *conn)
 {
-    if (conn->nested > 0)
-        conn->nested--;
-    else
-        sb_lock_give(&conn->lock);
+    sb_lock_give(&conn->lock);
 }
 
 /* A turn has ended, or what others wait for has changed. */
 SB_COLD static void
 wake_sleepers(sb_conn *conn)
 {
-    if (conn->sleepers == 0)
-        return;
-    atomic_fetch_add(&conn->turns, 1);
-    sb_wake(&conn->turns);
+    if (conn->sleepers > 0)
+        sb_lock_broadcast(&conn->lock, &conn->changed);
 }
 
 /* Sleep, with the lock given back, until that happens, or for ns nanoseconds. Returns 0 then. */
 SB_COLD static int
 sleep_unlocked(sb_conn *conn, int64_t ns)
 {
-    int turns = atomic_load(&conn->turns), woken;
+    int woken;
 
     conn->sleepers++;
-    unlock(conn);
-    woken = sb_sleep(&conn->turns, turns, ns);
-    sb_lock_take(&conn->lock);
+    woken = sb_lock_sleep(&conn->lock, &conn->changed, ns);
     conn->sleepers--;
     return woken;
 }
@@ -832,10 +821,10 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
 static int
 enter_quickly(sb_conn *conn)
 {
-    if (conn->fd >= 0 || !sb_lock_try(&conn->lock))
+    if (conn->fd >= 0 || !sb_is_generation(&conn->generation) || !sb_lock_try(&conn->lock))
         return 0;
     if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !conn->message &&
-        !SSL_in_init(conn->ssl) && sb_is_generation(&conn->generation)) {
+        !SSL_in_init(conn->ssl)) {
         conn->users++;
         return 1;
     }
