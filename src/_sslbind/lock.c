@@ -1,9 +1,8 @@
 /* The lock of a connection, and what a fork does to locks.
  *
- * An operation takes it once or twice, and threads hardly ever meet there. So it is one word, taken
- * and given back in line: by an atomic exchange each, and in a process of one thread by nothing but
- * a store, which is a twentieth of what a record of 64 bytes takes. Whoever has to wait says so in
- * that word, and sleeps on a condition.
+ * Each operation takes it, and threads hardly ever meet there. So it is one word, taken and given
+ * back in line: by an atomic exchange each, in a process of one thread by a store. Whoever has to
+ * wait says so in that word, and sleeps on a condition.
  *
  * It is recursive: a callback into Python, or an object that is freed amidst an operation, may come
  * back to the same connection.
