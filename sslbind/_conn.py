@@ -436,18 +436,18 @@ def _explain(
 ) -> None:
     """Try once more what has failed, and raise its error, should it fail again.
 
-    OpenSSL 4.0 refuses names that no certificate can have, and says no more than it does where
-    memory is short; then the same with another name fails as well.
+    OpenSSL 4.0 refuses names that no certificate can have, without an error of its own. Nor need
+    there be one where memory is short, but then another name would fail as well.
     """
     err = _errors.new_record()
     conn = lib.sb_conn_new(ctx._c_ctx, server_side, host or ffi.NULL, fd, err)
     if not conn:
-        code = err.code
-        other = host and lib.sb_conn_new(ctx._c_ctx, server_side, b"other.example", fd, err)
-        if not code and other:
-            lib.sb_conn_free(other)
+        if host and not err.code:
+            conn = lib.sb_conn_new(ctx._c_ctx, server_side, b"other.example", fd, err)
+        if conn:
+            lib.sb_conn_free(conn)
             raise _errors.refusal(f"OpenSSL refuses the host name {host!r}")
-        raise _errors.make(_ffi.FAILED if code else _ffi.NO_MEMORY, err)
+        raise _errors.make(_ffi.FAILED if err.code else _ffi.NO_MEMORY, err)
     try:
         if session is not None:
             _errors.check(lib.sb_conn_set_session(conn, session._c_session, err), err)

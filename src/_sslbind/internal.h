@@ -78,7 +78,7 @@ sb_this_thread(void)
     return (uintptr_t)pthread_self();
 }
 
-/* Another thread may ask, too: it sees what it has written itself, or another's, or 0. */
+/* Any thread may ask: one that does not have the lock has itself written 0 there last. */
 static inline int
 sb_lock_is_own(sb_lock *lock)
 {
