@@ -11,7 +11,7 @@ import errno
 import ssl
 
 import pytest
-from links import DEADLINE, Link, client_context, memory_pair, server_context
+from links import DEADLINE, Link, client_context, memory_pair, server_context, shake_memory
 from outcomes import outcome
 from test_errors import (
     AFTERWARDS,
@@ -30,7 +30,11 @@ from test_errors import (
 import sslbind
 from sslbind import _sslbind
 
-LITTER = {"library": (11, 109), "system": (2, errno.ENOENT)}  # X509_R_UNKNOWN_NID, ERR_LIB_SYS
+LITTER = {
+    "library": (11, 109),  # X509_R_UNKNOWN_NID
+    "system": (2, errno.ENOENT),  # ERR_LIB_SYS
+    "memory": (15, 256 | 3 << 18),  # ERR_LIB_CRYPTO, ERR_R_MALLOC_FAILURE
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,8 @@ def alike(litter):
         return outcome(step, *args)
 
     def play(scene) -> None:
-        assert scene(littered) == scene(outcome)
+        expected = scene(outcome)
+        assert scene(littered) == expected
 
     return play
 
@@ -163,6 +168,48 @@ def test_write_after_own_goodbye(alike, version, pki):
             ]
 
     alike(scene)
+
+
+@pytest.mark.parametrize("signer", ("ca", "other_ca"))
+@pytest.mark.parametrize("over_sockets", (False, True), ids=("memory", "sockets"))
+def test_post_handshake_authentication(alike, over_sockets, signer, pki):
+    """A handshake message amidst data, and the certificate that it brings, good or bad."""
+
+    def scene(told):
+        client = client_context(ssl, pki, "TLSv1_3")
+        server = server_context(sslbind, pki, "TLSv1_3")
+        client.load_cert_chain(pki.client.both)
+        client.post_handshake_auth = server.post_handshake_auth = True
+        server.verify_mode = ssl.CERT_REQUIRED
+        server.load_verify_locations(getattr(pki, signer))
+        if over_sockets:
+            with Link(sslbind, pki, role="server", contexts=(server, client)) as made:
+                return told_of_certificate(told, made.ours, made.theirs, lambda: None)
+        left, right = memory_pair(client, server, server_mod=sslbind)
+        shake_memory(left, right)
+        attempt(left.obj.read, 1)  # the session tickets
+
+        def carry():
+            left.flush()
+            right.flush()
+
+        return told_of_certificate(told, right.obj, left.obj, carry)
+
+    alike(scene)
+
+
+def told_of_certificate(told, ours, theirs, carry):
+    """Ask for the client's certificate; tell what comes of it."""
+    ours.verify_client_post_handshake()
+    stories = [told(ours.write, b"ask")]
+    carry()
+    assert theirs.read(9) == b"ask"
+    theirs.write(b"words")
+    carry()
+    stories.append(told(ours.read, 9))
+    if hasattr(ours, "setblocking"):
+        ours.setblocking(False)
+    return [*stories, told(ours.read, 9), told(ours.getpeercert, True)]
 
 
 def test_nothing_stays_behind(crypto, litter, version, pki):

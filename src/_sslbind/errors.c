@@ -2,6 +2,13 @@
  *
  * SSL_get_error(3) wants the same thread, a queue that was empty before the call, and no other
  * OpenSSL call in between; so sb_classify() runs directly after the operation, under its lock.
+ *
+ * To look whether the queue is empty takes 3 to 6 % of the time of a small record. A turn that only
+ * moves data puts it off until something comes that may fail: the transport has nothing more
+ * (sb_transport_read()), or what has come is no data (sb_on_progress()). What may fail before is a
+ * record, or a write, that OpenSSL refuses, and of that it says why: its newest error; or a write
+ * that the transport refuses, which write_some() tells itself. Only what has failed or ended before
+ * fails again without a word, and such a connection looks first, as handshakes do.
  */
 #include "internal.h"
 
@@ -13,6 +20,14 @@ sb_clear_queue(void)
 {
     if (ERR_peek_error() != 0) /* clearing takes its time even with an empty queue */
         ERR_clear_error();
+}
+
+void
+sb_conn_look(sb_conn *conn)
+{
+    if (conn->unlooked)
+        sb_clear_queue();
+    conn->unlooked = 0;
 }
 
 int
@@ -136,7 +151,10 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
         sb_clear_queue(); /* from 4.0 on it need not be empty */
         return kind == SSL_ERROR_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
     }
+    conn->looks_first = 1;
     take_newest(err, line);
+    if (conn->unlooked && kind == SSL_ERROR_SYSCALL && err->code != 0)
+        kind = SSL_ERROR_SSL; /* what it goes by, the oldest, is not of this turn */
     err->ssl_error = kind;
     switch (kind) {
     case SSL_ERROR_ZERO_RETURN:

@@ -157,6 +157,18 @@ sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned in
 }
 #endif
 
+/* ---------------------------------------------------------------- what is no data */
+
+/* Before OpenSSL does something about an alert or a handshake message. Its own alerts, and the end
+ * of a handshake, may come with an error that it has just raised. SSL_CTX_set_info_callback(3) */
+void
+sb_on_progress(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    if (where == SSL_CB_READ_ALERT || where & SSL_CB_LOOP)
+        sb_conn_look(SSL_get_app_data(ssl));
+}
+
 /* ---------------------------------------------------------------- key log */
 
 /* One write(2) a line, to a file opened for appending: lines of several processes do not mix. */

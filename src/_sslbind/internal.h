@@ -210,6 +210,8 @@ struct sb_conn {
     int at_eof;       /* the transport has ended */
     int moved;        /* this turn has received or sent something */
     int in_handshake; /* this turn began amidst one */
+    int looks_first;  /* each turn begins with a look at the error queue: see errors.c */
+    int unlooked;     /* this turn has not had one */
     sb_ctx *held;     /* the context that this turn keeps from changing */
     char *unsent;     /* records that the transport has not taken */
 
@@ -263,6 +265,7 @@ struct sb_conn {
 
 /* errors.c: the only reader of the error queue. */
 void sb_clear_queue(void);
+void sb_conn_look(sb_conn *conn); /* the same, once a turn, before something may fail */
 /* The same; 1: there was a lack of memory, with which OpenSSL may have gone on all the same. */
 int sb_memory_was_short(void);
 /* SB_FAILED, with the newest error of the queue. */
@@ -402,6 +405,7 @@ int sb_on_sni(SSL *ssl, int *alert, void *arg);
 void sb_on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl,
                    void *arg);
 void sb_on_keylog(const SSL *ssl, const char *line);
+void sb_on_progress(const SSL *ssl, int where, int value);
 int sb_on_password(char *buf, int cap, int writing, void *handle);
 unsigned int sb_on_psk_client(SSL *ssl, const char *hint, char *identity, unsigned int id_cap,
                               unsigned char *psk, unsigned int cap);

@@ -345,11 +345,13 @@ sb_transport_read(BIO *bio, char *buf, int len)
 
     BIO_clear_retry_flags(bio);
     if (refuse_closed(conn))
-        return -1;
-    if (conn->record_left > 0)
+        n = -1;
+    else if (conn->record_left > 0)
         n = len > 0 ? read_rest(conn, buf, (size_t)len, (size_t)len) : 0;
     else
         n = len >= HEADER_LEN ? read_record(conn, buf, (size_t)len) : 0; /* never less */
+    if (n <= 0)
+        sb_conn_look(conn);
     if (n < 0 && conn->io_errno == 0)
         BIO_set_retry_read(bio);
     return n;
@@ -398,6 +400,7 @@ flush(sb_conn *conn)
 SB_COLD static int
 blocked(sb_conn *conn, sb_error *err)
 {
+    sb_conn_look(conn); /* no failure leaves an error for those who do not look */
     return conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno) : SB_WANT_WRITE;
 }
 
@@ -624,7 +627,14 @@ erase_keys(SSL *ssl)
         EVP_PKEY_set_type(of_peer, EVP_PKEY_X25519);
     EVP_PKEY_free(own);
     EVP_PKEY_free(of_peer);
-    sb_clear_queue();
+}
+
+SB_COLD static void
+end_handshake(SSL *ssl)
+{
+    if (SSL_version(ssl) == TLS1_3_VERSION)
+        erase_keys(ssl);
+    sb_clear_queue(); /* what has gone well may have raised some, too */
 }
 
 /* Handshakes read the context all along, so it may not change under them; data does not. */
@@ -636,15 +646,16 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
     if (conn->closed)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
     conn->io_errno = conn->at_eof = conn->moved = 0;
-    sb_clear_queue();
+    conn->unlooked = 1;
     if ((conn->in_handshake = SSL_in_init(conn->ssl)))
         sb_conn_hold_ctx(conn);
+    if (conn->in_handshake || conn->looks_first)
+        sb_conn_look(conn);
     status = step(conn, arg, err);
     if (conn->held != NULL)
         sb_conn_let_go_ctx(conn);
-    if (conn->in_handshake && SSL_is_init_finished(conn->ssl) &&
-        SSL_version(conn->ssl) == TLS1_3_VERSION)
-        erase_keys(conn->ssl);
+    if (conn->in_handshake && SSL_is_init_finished(conn->ssl))
+        end_handshake(conn->ssl);
     conn->delivered = 0;
     conn->room = 0;
     conn->peeked = 0;
@@ -1076,7 +1087,8 @@ write_some(sb_conn *conn, const write_args *args, size_t len, sb_error *err)
 
     conn->collect = 0;
     if (ret != 1) {
-        ret = sb_classify(conn, ret, err, __LINE__);
+        ret = conn->unlooked && conn->io_errno != 0 ? SB_FAIL_ERRNO(err, conn->io_errno)
+                                                    : sb_classify(conn, ret, err, __LINE__);
         flush(conn); /* the alert, or a handshake message that the answer depends on */
         return ret;
     }
@@ -1294,6 +1306,8 @@ shutdown_step(sb_conn *conn, void *arg, sb_error *err)
     int ret;
 
     (void)arg;
+    conn->looks_first = 1;
+    sb_conn_look(conn);
     if (!flush(conn))
         return blocked(conn, err);
     if ((ret = SSL_shutdown(conn->ssl)) == 0)
