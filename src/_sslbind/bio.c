@@ -38,21 +38,32 @@ sb_bio_new(void)
     return bio;
 }
 
-/* Whoever has it may be of lower priority: it must be slept for, and not only yielded to. Nobody
- * calls out of here with it: a process of one thread stays so, and needs none. */
-static void
-lock(sb_bio *bio)
+SB_COLD static void
+begin_in_child(sb_bio *bio)
+{
+    atomic_flag_clear(&bio->lock);
+    sb_generation_done(&bio->generation);
+}
+
+/* Whoever has it may be of lower priority: it must be slept for, and not only yielded to. */
+SB_COLD static void
+await(sb_bio *bio)
 {
     const struct timespec moment = {0, 20000};
 
-    if (sb_generation_changed(&bio->generation)) {
-        atomic_flag_clear(&bio->lock);
-        sb_generation_done(&bio->generation);
-    }
-    if (sb_is_single_threaded())
-        return;
     while (atomic_flag_test_and_set_explicit(&bio->lock, memory_order_acquire))
         nanosleep(&moment, NULL);
+}
+
+/* Nobody calls out of here with it: a process of one thread stays so, and needs none. */
+static inline void
+lock(sb_bio *bio)
+{
+    if (sb_generation_changed(&bio->generation))
+        begin_in_child(bio);
+    if (!sb_is_single_threaded() &&
+        atomic_flag_test_and_set_explicit(&bio->lock, memory_order_acquire))
+        await(bio);
 }
 
 static void
@@ -144,20 +155,18 @@ sb_bio_reserve(sb_bio *bio, size_t len)
 int
 sb_bio_write(sb_bio *bio, const char *buf, size_t len)
 {
-    int status = SB_OK;
+    int fits;
 
     lock(bio);
-    if (len > bio->cap - bio->end && bio->around != NULL) {
-        if (BIO_write(bio->around, buf, (int)len) != (int)len)
-            status = SB_NO_MEMORY;
-    } else if (!make_room(bio, len)) {
-        status = SB_NO_MEMORY;
-    } else if (len > 0) {
+    fits = len <= bio->cap - bio->end;
+    if (!fits && bio->around != NULL) {
+        fits = BIO_write(bio->around, buf, (int)len) == (int)len;
+    } else if (len > 0 && (fits || (fits = make_room(bio, len)))) {
         memcpy(bio->buf + bio->end, buf, len);
         bio->end += len;
     }
     unlock(bio);
-    return status;
+    return fits ? SB_OK : SB_NO_MEMORY;
 }
 
 /* With the lock. */
@@ -251,13 +260,11 @@ waiting(sb_bio *bio)
 size_t
 sb_bio_hold(sb_bio *bio, const char **bytes)
 {
-    size_t n;
-
     lock(bio);
     *bytes = bio->buf + bio->start;
-    if ((n = waiting(bio)) > 0 && bio->around != NULL)
-        BIO_get_mem_data(bio->around, bytes);
-    return n;
+    if (bio->around != NULL)
+        return (size_t)BIO_get_mem_data(bio->around, bytes);
+    return bio->end - bio->start;
 }
 
 void

@@ -31,7 +31,7 @@
 
 /* What hardly ever runs is kept out of the way of what always does: a record's way through here
  * and OpenSSL takes more code than a processor's first cache holds. */
-#define SB_COLD __attribute__((cold))
+#define SB_COLD __attribute__((cold, noinline))
 
 typedef struct sb_anchors sb_anchors;
 
@@ -233,7 +233,7 @@ struct sb_conn {
     int message;    /* protocol messages go to Python */
     int collect;    /* writes wait in unsent, for the whole of a batch */
     int writing;    /* some thread is in a write, maybe waiting: */
-    pthread_t writer;
+    uintptr_t writer;
     int refused;    /* writes of its signal handlers, until they are given up */
 
     sb_lock lock; /* around every SSL_* call and every system call on fd but poll */
@@ -376,8 +376,14 @@ size_t sb_encrypted_length(size_t len); /* at most, with the usual ciphers */
 int sb_conn_read_quickly(sb_conn *conn, char *buf, size_t cap, long long *count);
 int sb_conn_write_quickly(sb_conn *conn, const char *buf, size_t len, sb_sink *sink,
                           long long *count);
-/* For a thread that comes back into a turn, maybe in a child process. */
-void sb_conn_go_on(sb_conn *conn);
+SB_COLD void sb_conn_begin_in_child(sb_conn *conn);
+/* Before the lock is taken, and when a thread comes back into a turn: maybe in a child process. */
+static inline void
+sb_conn_go_on(sb_conn *conn)
+{
+    if (sb_generation_changed(&conn->generation))
+        sb_conn_begin_in_child(conn);
+}
 /* Lock for an OpenSSL call that does no I/O. SB_CLOSED: nothing to call it on. */
 int sb_conn_enter(sb_conn *conn, sb_error *err);
 void sb_conn_leave(sb_conn *conn);

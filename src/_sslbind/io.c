@@ -438,25 +438,22 @@ refused(sb_conn *conn, int len)
     return len;
 }
 
-int
-sb_transport_write(BIO *bio, const char *buf, int len)
+static int
+write_to_memory(sb_conn *conn, const char *buf, int len)
 {
-    sb_conn *conn = BIO_get_data(bio);
+    if (conn->sink != NULL ? conn->sink->take(conn->sink, buf, (size_t)len)
+                           : sb_bio_write(conn->out, buf, (size_t)len) == SB_OK)
+        return len;
+    conn->sink = NULL;
+    conn->io_errno = ENOMEM;
+    return -1;
+}
+
+__attribute__((noinline)) static int
+write_to_socket(BIO *bio, sb_conn *conn, const char *buf, int len)
+{
     int n = 0;
 
-    BIO_clear_retry_flags(bio);
-    if (refuse_closed(conn))
-        return -1;
-    if (len <= 0)
-        return 0;
-    if (conn->fd < 0) {
-        if (conn->sink != NULL ? conn->sink->take(conn->sink, buf, (size_t)len)
-                               : sb_bio_write(conn->out, buf, (size_t)len) == SB_OK)
-            return len;
-        conn->sink = NULL;
-        conn->io_errno = ENOMEM;
-        return -1;
-    }
     if (!conn->collect && conn->unsent_len > UNSENT_MAX) {
         BIO_set_retry_write(bio); /* a peer that makes us answer but never reads */
         return -1;
@@ -471,6 +468,19 @@ sb_transport_write(BIO *bio, const char *buf, int len)
     if (n < len && !keep_unsent(conn, buf + n, (size_t)(len - n)))
         return -1;
     return len;
+}
+
+int
+sb_transport_write(BIO *bio, const char *buf, int len)
+{
+    sb_conn *conn = BIO_get_data(bio);
+
+    BIO_clear_retry_flags(bio);
+    if (refuse_closed(conn))
+        return -1;
+    if (len <= 0)
+        return 0;
+    return conn->fd < 0 ? write_to_memory(conn, buf, len) : write_to_socket(bio, conn, buf, len);
 }
 
 /* ---------------------------------------------------------------- the transport's BIO */
@@ -516,8 +526,8 @@ sb_transport_method(void)
  * one that forked, should it have done so in a callback of a turn, which goes on there as well.
  * A turn that does not has left OpenSSL amidst its work, and it would take the next write for the
  * rest of another's: that SSL is given up, with its memory. */
-SB_COLD static void
-begin_in_child(sb_conn *conn)
+void
+sb_conn_begin_in_child(sb_conn *conn)
 {
     const uintptr_t forker = sb_forker();
     int goes_on = conn->in_turn && atomic_load(&conn->lock.holder) == forker;
@@ -525,7 +535,7 @@ begin_in_child(sb_conn *conn)
     sb_lock_after_fork(&conn->lock, goes_on);
     sb_cond_init(&conn->changed);
     conn->sleepers = conn->read_watched = conn->write_watched = 0;
-    if (conn->writing && (uintptr_t)conn->writer != forker)
+    if (conn->writing && conn->writer != forker)
         conn->written = 0; /* of bytes that only that thread had */
     if ((conn->torn |= conn->in_turn && !goes_on && !conn->paused))
         conn->ssl = NULL;
@@ -534,13 +544,6 @@ begin_in_child(sb_conn *conn)
     conn->held = NULL;
     conn->sink = NULL;
     sb_generation_done(&conn->generation);
-}
-
-void
-sb_conn_go_on(sb_conn *conn)
-{
-    if (sb_generation_changed(&conn->generation))
-        begin_in_child(conn);
 }
 
 static void
@@ -584,8 +587,8 @@ refuse_gone(const sb_conn *conn, sb_error *err)
     return SB_FAIL(err, SB_CLOSED, "the connection is closed");
 }
 
-int
-sb_conn_enter(sb_conn *conn, sb_error *err)
+static inline int
+enter(sb_conn *conn, sb_error *err)
 {
     lock(conn);
     if (conn->ssl == NULL) {
@@ -596,18 +599,35 @@ sb_conn_enter(sb_conn *conn, sb_error *err)
     return SB_OK;
 }
 
+SB_COLD static void
+release(sb_conn *conn)
+{
+    SSL *ssl = conn->ssl;
+
+    conn->ssl = NULL;
+    unlock(conn);
+    sb_free_ssl(ssl);
+}
+
+static inline void
+leave(sb_conn *conn)
+{
+    if (--conn->users == 0 && conn->closed && conn->release)
+        release(conn);
+    else
+        unlock(conn);
+}
+
+int
+sb_conn_enter(sb_conn *conn, sb_error *err)
+{
+    return enter(conn, err);
+}
+
 void
 sb_conn_leave(sb_conn *conn)
 {
-    SSL *ssl = NULL;
-
-    if (--conn->users == 0 && conn->closed && conn->release) {
-        ssl = conn->ssl;
-        conn->ssl = NULL;
-    }
-    unlock(conn);
-    if (ssl != NULL)
-        sb_free_ssl(ssl);
+    leave(conn);
 }
 
 /* One try at the operation; > 0 or SB_OK when it is done. */
@@ -797,10 +817,10 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
     int64_t deadline = 0;
     int status;
 
-    if ((status = sb_conn_enter(conn, err)) != SB_OK)
+    if ((status = enter(conn, err)) != SB_OK)
         return status;
     if (conn->in_turn) {
-        sb_conn_leave(conn);
+        leave(conn);
         return SB_FAIL(err, SB_BAD_ARG, "not allowed in a callback of the same connection");
     }
     do {
@@ -823,7 +843,7 @@ run(sb_conn *conn, step_fn *step, void *arg, double timeout, sb_error *err)
             deadline = deadline_after(timeout);
         status = wait_for(conn, status, deadline, !is_resumed(timeout), err);
     } while (status == SB_OK);
-    sb_conn_leave(conn);
+    leave(conn);
     return status;
 }
 
@@ -1049,10 +1069,16 @@ typedef struct write_args {
     int is_writer; /* this call has its turn among the threads that write */
 } write_args;
 
+static uintptr_t
+this_thread(const sb_conn *conn)
+{
+    return atomic_load_explicit(&conn->lock.holder, memory_order_relaxed);
+}
+
 static int
 is_own_write(const sb_conn *conn)
 {
-    return conn->writing && pthread_equal(conn->writer, pthread_self());
+    return conn->writing && conn->writer == this_thread(conn);
 }
 
 /* One thread at a time. Returns SB_OK, or BUSY. */
@@ -1068,7 +1094,7 @@ claim_writing(sb_conn *conn, int *is_writer, sb_error *err)
     if (!*is_writer)
         conn->refused = 0;
     conn->writing = *is_writer = 1;
-    conn->writer = pthread_self();
+    conn->writer = this_thread(conn);
     return SB_OK;
 }
 
