@@ -170,6 +170,31 @@ def test_write_after_own_goodbye(alike, version, pki):
     alike(scene)
 
 
+def context_with_callback(pki, version, callback):
+    context = client_context(sslbind, pki, version)
+    context._msg_callback = callback
+    return context
+
+
+@pytest.mark.parametrize("family", ("unix", "tcp"))
+@table(PARTINGS)
+def test_callbacks(crypto, litter, fault, family, version, pki):
+    """A message callback may leave errors in the queue, or clear it: it makes no difference."""
+
+    def scene(callback):
+        contexts = context_with_callback(pki, version, callback), server_context(ssl, pki, version)
+        with Link(sslbind, pki, version, "client", family, contexts) as made:
+            fault(made)
+            if fault in (goodbye, words_then_goodbye):
+                made.theirs.setblocking(True)
+                made.ours.settimeout(DEADLINE)
+            return [outcome(AFTERWARDS["recv"], made.ours) for _ in range(3)]
+
+    told = scene(lambda *args: None)
+    assert scene(lambda *args: litter()) == told
+    assert scene(lambda *args: crypto.ERR_clear_error()) == told
+
+
 @pytest.mark.parametrize("signer", ("ca", "other_ca"))
 @pytest.mark.parametrize("over_sockets", (False, True), ids=("memory", "sockets"))
 def test_post_handshake_authentication(alike, over_sockets, signer, pki):

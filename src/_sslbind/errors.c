@@ -30,6 +30,25 @@ sb_conn_look(sb_conn *conn)
     conn->unlooked = 0;
 }
 
+unsigned long
+sb_leave_queue(void)
+{
+    unsigned long newest = ERR_peek_last_error();
+
+    if (newest != 0)
+        ERR_set_mark();
+    return newest;
+}
+
+void
+sb_back_to_queue(unsigned long newest)
+{
+    if (newest == 0)
+        sb_clear_queue();
+    else if (!ERR_pop_to_mark())
+        ERR_raise(ERR_GET_LIB(newest), ERR_GET_REASON(newest));
+}
+
 int
 sb_memory_was_short(void)
 {
@@ -107,7 +126,7 @@ abrupt_eof(sb_conn *conn, sb_error *err)
 
 /* The transport failed without OpenSSL having a word about it. */
 static int
-classify_syscall(sb_conn *conn, sb_error *err)
+classify_syscall(sb_conn *conn, int failed_before, sb_error *err)
 {
     if (err->code != 0) {
         if (ERR_SYSTEM_ERROR(err->code)) {
@@ -117,7 +136,7 @@ classify_syscall(sb_conn *conn, sb_error *err)
         return SB_FAILED;
     }
     if (conn->io_errno == 0)
-        return abrupt_eof(conn, err);
+        return conn->at_eof || failed_before ? abrupt_eof(conn, err) : SB_FAILED;
     err->errno_value = conn->io_errno;
     return SB_SYSCALL;
 }
@@ -143,7 +162,7 @@ classify_failure(sb_conn *conn, sb_error *err)
 int
 sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
 {
-    int kind = SSL_get_error(conn->ssl, ret);
+    int kind = SSL_get_error(conn->ssl, ret), failed_before = conn->looks_first;
 
     if (kind == SSL_ERROR_NONE)
         return SB_OK;
@@ -161,7 +180,7 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
         err->quiet = SSL_get_shutdown(conn->ssl) == SSL_RECEIVED_SHUTDOWN;
         return SB_ZERO_RETURN;
     case SSL_ERROR_SYSCALL:
-        return classify_syscall(conn, err);
+        return classify_syscall(conn, failed_before, err);
     case SSL_ERROR_SSL:
         return classify_failure(conn, err);
     case SSL_ERROR_WANT_X509_LOOKUP:

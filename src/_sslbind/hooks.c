@@ -9,25 +9,33 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* What is kept while Python runs. */
+typedef struct kept {
+    int held;
+    unsigned long error;
+} kept;
+
 /* Around each way into Python: returns the handle to call it with. */
 static void *
-leave_c(const SSL *ssl, int *held)
+leave_c(const SSL *ssl, kept *kept)
 {
     sb_conn *conn = SSL_get_app_data(ssl);
 
-    *held = conn->held != NULL;
+    kept->held = conn->held != NULL;
+    kept->error = sb_leave_queue();
     sb_conn_let_go_ctx(conn);
     atomic_store(&conn->called_python, 1);
     return conn->handle;
 }
 
 static void
-back_in_c(const SSL *ssl, int held)
+back_in_c(const SSL *ssl, const kept *kept)
 {
     sb_conn *conn = SSL_get_app_data(ssl);
 
     sb_conn_go_on(conn);
-    if (held)
+    sb_back_to_queue(kept->error);
+    if (kept->held)
         sb_conn_hold_ctx(conn);
 }
 
@@ -102,12 +110,13 @@ sb_on_npn_select(SSL *ssl, unsigned char **out, unsigned char *out_len, const un
 int
 sb_on_sni(SSL *ssl, int *alert, void *arg)
 {
-    int held, answer;
-    void *handle = leave_c(ssl, &held);
+    kept kept;
+    int answer;
+    void *handle = leave_c(ssl, &kept);
 
     (void)arg;
     answer = sb_py_sni(handle, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
-    back_in_c(ssl, held);
+    back_in_c(ssl, &kept);
     if (answer < 0)
         return SSL_TLSEXT_ERR_OK;
     *alert = answer > 0 ? answer - 1 : SSL_AD_INTERNAL_ERROR;
@@ -117,12 +126,12 @@ sb_on_sni(SSL *ssl, int *alert, void *arg)
 void
 sb_on_message(int write, int version, int type, const void *buf, size_t len, SSL *ssl, void *arg)
 {
-    int held;
-    void *handle = leave_c(ssl, &held);
+    kept kept;
+    void *handle = leave_c(ssl, &kept);
 
     (void)arg;
     sb_py_message(handle, write, version, type, buf, len);
-    back_in_c(ssl, held);
+    back_in_c(ssl, &kept);
 }
 
 int
@@ -137,22 +146,22 @@ unsigned int
 sb_on_psk_client(SSL *ssl, const char *hint, char *identity, unsigned int id_cap,
                  unsigned char *psk, unsigned int cap)
 {
-    int held;
-    void *handle = leave_c(ssl, &held);
+    kept kept;
+    void *handle = leave_c(ssl, &kept);
     unsigned int len = sb_py_psk_client(handle, hint, identity, id_cap, (char *)psk, cap);
 
-    back_in_c(ssl, held);
+    back_in_c(ssl, &kept);
     return len;
 }
 
 unsigned int
 sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned int cap)
 {
-    int held;
-    void *handle = leave_c(ssl, &held);
+    kept kept;
+    void *handle = leave_c(ssl, &kept);
     unsigned int len = sb_py_psk_server(handle, identity, (char *)psk, cap);
 
-    back_in_c(ssl, held);
+    back_in_c(ssl, &kept);
     return len;
 }
 #endif

@@ -266,7 +266,12 @@ struct sb_conn {
 /* errors.c: the only reader of the error queue. */
 void sb_clear_queue(void);
 void sb_conn_look(sb_conn *conn); /* the same, once a turn, before something may fail */
-/* The same; 1: there was a lack of memory, with which OpenSSL may have gone on all the same. */
+/* Around what may use OpenSSL for itself, amidst an operation: the errors that it leaves are
+ * dropped, and the newest of before is there again. */
+unsigned long sb_leave_queue(void);
+void sb_back_to_queue(unsigned long newest);
+/* sb_clear_queue(); 1: there was a lack of memory, with which OpenSSL may have gone on all the
+ * same. */
 int sb_memory_was_short(void);
 /* SB_FAILED, with the newest error of the queue. */
 SB_COLD int sb_take_queue(sb_error *err, int line);

@@ -445,7 +445,8 @@ write_to_memory(sb_conn *conn, const char *buf, int len)
                            : sb_bio_write(conn->out, buf, (size_t)len) == SB_OK)
         return len;
     conn->sink = NULL;
-    conn->io_errno = ENOMEM;
+    if (conn->out->around == NULL) /* else OpenSSL has said why */
+        conn->io_errno = ENOMEM;
     return -1;
 }
 
