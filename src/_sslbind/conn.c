@@ -578,6 +578,8 @@ sb_conn_request_client_cert(sb_conn *conn, sb_error *err)
     sb_clear_queue();
     if (SSL_verify_client_post_handshake(conn->ssl) != 1)
         status = SB_FAIL_QUEUE(err);
+    else if (conn->course == SB_SETTLED)
+        conn->course = SB_UNSETTLED;
     sb_conn_leave(conn);
     return status;
 }

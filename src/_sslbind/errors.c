@@ -8,7 +8,7 @@
  * (sb_transport_read()), or what has come is no data (sb_on_progress()). What may fail before is a
  * record, or a write, that OpenSSL refuses, and of that it says why: its newest error; or a write
  * that the transport refuses, which write_some() tells itself. Only what has failed or ended before
- * fails again without a word, and such a connection looks first, as handshakes do.
+ * fails again without a word: such a connection is wary, and looks first, as handshakes do.
  */
 #include "internal.h"
 
@@ -162,7 +162,7 @@ classify_failure(sb_conn *conn, sb_error *err)
 int
 sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
 {
-    int kind = SSL_get_error(conn->ssl, ret), failed_before = conn->looks_first;
+    int kind = SSL_get_error(conn->ssl, ret), failed_before = conn->course == SB_WARY;
 
     if (kind == SSL_ERROR_NONE)
         return SB_OK;
@@ -170,7 +170,7 @@ sb_classify(sb_conn *conn, int ret, sb_error *err, int line)
         sb_clear_queue(); /* from 4.0 on it need not be empty */
         return kind == SSL_ERROR_WANT_READ ? SB_WANT_READ : SB_WANT_WRITE;
     }
-    conn->looks_first = 1;
+    conn->course = SB_WARY;
     take_newest(err, line);
     if (conn->unlooked && kind == SSL_ERROR_SYSCALL && err->code != 0)
         kind = SSL_ERROR_SSL; /* what it goes by, the oldest, is not of this turn */

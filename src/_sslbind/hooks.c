@@ -173,9 +173,14 @@ sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned in
 void
 sb_on_progress(const SSL *ssl, int where, int value)
 {
+    sb_conn *conn = SSL_get_app_data(ssl);
+
     (void)value;
-    if (where == SSL_CB_READ_ALERT || where & SSL_CB_LOOP)
-        sb_conn_look(SSL_get_app_data(ssl));
+    if (where != SSL_CB_READ_ALERT && !(where & SSL_CB_LOOP))
+        return;
+    sb_conn_look(conn);
+    if (conn->course == SB_SETTLED)
+        conn->course = SB_UNSETTLED;
 }
 
 /* ---------------------------------------------------------------- key log */

@@ -72,10 +72,15 @@ void sb_lock_after_fork(sb_lock *lock, int is_held);
 SB_COLD int sb_lock_sleep(sb_lock *lock, pthread_cond_t *cond, int64_t ns);
 SB_COLD void sb_lock_broadcast(sb_lock *lock, pthread_cond_t *cond);
 
+/* The same as pthread_self(3) with the GNU C library, and without a call. */
 static inline uintptr_t
 sb_this_thread(void)
 {
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 11
+    return (uintptr_t)__builtin_thread_pointer();
+#else
     return (uintptr_t)pthread_self();
+#endif
 }
 
 /* Any thread may ask: one that does not have the lock has itself written 0 there last. */
@@ -193,6 +198,13 @@ enum {
     SB_LARGE_BATCH = 1024 * 1024, /* over the interpreter's MemoryBIO: see set_buffers() */
 };
 
+/* What a turn has to expect: see errors.c. */
+enum sb_course {
+    SB_UNSETTLED, /* it may be one of a handshake */
+    SB_SETTLED,   /* the handshake is done, and nothing but data has come since */
+    SB_WARY,      /* it may fail without a word, as what has failed or ended before */
+};
+
 /* The transport as OpenSSL's BIO sees it; io.c has the theory. */
 struct sb_conn {
     /* What every operation looks at, which is why it stands first: near is short, in code. */
@@ -210,8 +222,8 @@ struct sb_conn {
     int at_eof;       /* the transport has ended */
     int moved;        /* this turn has received or sent something */
     int in_handshake; /* this turn began amidst one */
-    int looks_first;  /* each turn begins with a look at the error queue: see errors.c */
-    int unlooked;     /* this turn has not had one */
+    enum sb_course course;
+    int unlooked; /* this turn has not looked at the error queue */
     sb_ctx *held;     /* the context that this turn keeps from changing */
     char *unsent;     /* records that the transport has not taken */
 

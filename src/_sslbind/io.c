@@ -182,15 +182,17 @@ static size_t
 look(sb_conn *conn, char *buf, size_t cap)
 {
     const char *waiting;
+    const unsigned char *header;
     size_t len = 0;
 
     conn->arrived = sb_bio_hold(conn->in, &waiting);
+    header = (const unsigned char *)waiting; /* what has just been copied is slow to load */
     if ((conn->peeked = conn->arrived >= HEADER_LEN)) {
-        memcpy(conn->header, waiting, HEADER_LEN);
-        len = HEADER_LEN + body_length(conn->header);
+        len = HEADER_LEN + body_length(header);
+        if (len > conn->arrived || len > cap || !is_record(header))
+            len = 0;
+        memcpy(conn->header, header, HEADER_LEN);
     }
-    if (len > conn->arrived || len > cap || !is_record(conn->header))
-        len = 0;
     conn->emptied = len > 0 && len == conn->arrived;
     sb_bio_let_go(conn->in, buf, len);
     return len;
@@ -659,6 +661,17 @@ end_handshake(SSL *ssl)
 }
 
 /* Handshakes read the context all along, so it may not change under them; data does not. */
+SB_COLD static void
+begin_unsettled(sb_conn *conn)
+{
+    if ((conn->in_handshake = SSL_in_init(conn->ssl)))
+        sb_conn_hold_ctx(conn);
+    if (conn->in_handshake || conn->course == SB_WARY)
+        sb_conn_look(conn);
+    else
+        conn->course = SB_SETTLED;
+}
+
 static int
 turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
 {
@@ -668,10 +681,8 @@ turn(sb_conn *conn, step_fn *step, void *arg, sb_error *err)
         return SB_FAIL(err, SB_CLOSED, "the connection is closed");
     conn->io_errno = conn->at_eof = conn->moved = 0;
     conn->unlooked = 1;
-    if ((conn->in_handshake = SSL_in_init(conn->ssl)))
-        sb_conn_hold_ctx(conn);
-    if (conn->in_handshake || conn->looks_first)
-        sb_conn_look(conn);
+    if (conn->course != SB_SETTLED)
+        begin_unsettled(conn);
     status = step(conn, arg, err);
     if (conn->held != NULL)
         sb_conn_let_go_ctx(conn);
@@ -856,7 +867,7 @@ enter_quickly(sb_conn *conn)
     if (conn->fd >= 0 || !sb_is_generation(&conn->generation) || !sb_lock_try(&conn->lock))
         return 0;
     if (conn->ssl != NULL && !conn->in_turn && !conn->writing && !conn->message &&
-        !SSL_in_init(conn->ssl)) {
+        (conn->course == SB_SETTLED || !SSL_in_init(conn->ssl))) {
         conn->users++;
         return 1;
     }
@@ -1333,7 +1344,7 @@ shutdown_step(sb_conn *conn, void *arg, sb_error *err)
     int ret;
 
     (void)arg;
-    conn->looks_first = 1;
+    conn->course = SB_WARY;
     sb_conn_look(conn);
     if (!flush(conn))
         return blocked(conn, err);

@@ -200,7 +200,7 @@ sb_ktls_transport(sb_conn *conn)
         return NULL;
     }
     conn->kernel_mark = 1;
-    conn->looks_first = 1; /* kernel_read() does not */
+    conn->course = SB_WARY; /* kernel_read() does not look */
     return BIO_push(bio, conn->kernel);
 }
 
