@@ -70,14 +70,6 @@ on_chain(X509_STORE_CTX *verifying, void *unused)
 int
 sb_ctx_init_trust(sb_ctx *ctx)
 {
-    SSL_CTX_set_cert_verify_callback(ctx->ssl_ctx, on_chain, NULL);
-    return sb_chains_watch(SSL_CTX_get_cert_store(ctx->ssl_ctx));
-}
-
-/* The first set of anchors; many a context has none. Returns 0: it is to be copied. */
-static int
-share(sb_ctx *ctx, sb_anchors *anchors)
-{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
 
@@ -86,8 +78,8 @@ share(sb_ctx *ctx, sb_anchors *anchors)
         return 0;
     X509_STORE_set_lookup_certs(store, on_lookup_certs);
     X509_STORE_set_get_issuer(store, on_get_issuer);
-    atomic_store(&ctx->anchors, anchors);
-    return 1;
+    SSL_CTX_set_cert_verify_callback(ctx->ssl_ctx, on_chain, NULL);
+    return sb_chains_watch(store);
 }
 
 static int
@@ -130,8 +122,10 @@ trust(sb_ctx *ctx, sb_anchors *anchors)
     sb_anchors *first = atomic_load(&ctx->anchors);
     int ok = 1;
 
-    if (first == NULL && sb_anchors_n_crls(anchors) == 0 && share(ctx, anchors))
+    if (first == NULL && sb_anchors_n_crls(anchors) == 0) {
+        atomic_store(&ctx->anchors, anchors);
         return 1;
+    }
     if (anchors != first)
         ok = copy_anchors(ctx) && sb_anchors_copy(anchors, SSL_CTX_get_cert_store(ctx->ssl_ctx));
     sb_anchors_free(anchors);
