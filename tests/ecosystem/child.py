@@ -9,12 +9,15 @@ certificates; ARGUMENTS is the JSON of the function's other arguments.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib.util
 import json
 import os
 import sys
 
 LIMIT = 120  # seconds until a hanging test says where it hangs, and ends
+PATIENCE = 1  # seconds that threads are given to end
+TASKS = "/proc/self/task"  # the threads that the kernel knows; on Linux only
 SKIPPED = 77  # exit status; the last line of the output is the reason
 
 
@@ -45,12 +48,17 @@ def let_threads_end() -> None:
     """Give servers' threads the time to end: one that does so in exit() crashes now and then.
 
     OpenSSL clears up there, and a thread that ends frees its part of the same: OPENSSL_cleanup(3).
+    It does so after its join() has returned. PyPy closes what it waits for when that is collected.
     """
     import threading  # not earlier: what patches it comes first
+    import time
 
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(0.2)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        gc.collect()
+        if (len(os.listdir(TASKS)) if os.path.isdir(TASKS) else threading.active_count()) == 1:
+            break
+        time.sleep(0.01)
 
 
 def main(way: str, before: str, path: str, name: str, folder: str, arguments: str) -> None:
