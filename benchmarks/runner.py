@@ -138,7 +138,7 @@ def measure_row(
 ) -> Result:
     """Return what the sides that have the row need for it."""
     result = Result(row.key)
-    processes, rounds = effort.processes, effort.rounds
+    processes, rounds = effort.processes * row.luck, effort.rounds
     if row.batch is not None:  # slow, or what is kept counts, and that shows in the long run only
         processes, rounds = 1, max(3, effort.processes)
     for turn in range(processes):

@@ -70,6 +70,8 @@ class Row:
     batch: int | None = None
     #: How many batches long a batch is, where another process has its part in the cost.
     stretch: int = 1
+    #: Times as many processes, where what the kernel takes is a connection's luck.
+    luck: int = 1
     #: sslbind may not need more than the C program.
     beat_c: bool = False
     #: Several threads are its point, and want processors of their own.
@@ -596,7 +598,7 @@ ROWS = (
     Row("echo_64_timeout", "sendall + recv 64 B, timeout", echo(64, PATIENCE), 1.1),
     Row("want_read", "non-blocking recv: SSLWantReadError", want_read),
     Row("asyncio_download", "asyncio streams, download, per MiB", asyncio_download, 2, stretch=3),
-    Row("asyncio_upload", "asyncio streams, upload, per MiB", asyncio_upload, stretch=3),
+    Row("asyncio_upload", "asyncio streams, upload, per MiB", asyncio_upload, stretch=3, luck=4),
     Row("asyncio_echo", "asyncio streams, 64 B echo", asyncio_echo, 1.2),
     Row(
         "two_threads",
