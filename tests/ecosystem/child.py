@@ -44,11 +44,13 @@ def load(path: str):
     return module
 
 
-def are_threads_gone() -> bool:
+def is_fit_to_exit() -> bool:
     """Give servers' threads the time to end: one that does so in exit() crashes now and then.
 
     OpenSSL clears up there, and a thread that ends frees its part of the same: OPENSSL_cleanup(3).
     It does so after its join() has returned. PyPy closes what it waits for when that is collected.
+    Returns False if daemon threads alone stay: the interpreter waits for any other, and should
+    that one hang, it has to be seen.
     """
     import threading  # not earlier: what patches it comes first
     import time
@@ -58,8 +60,10 @@ def are_threads_gone() -> bool:
         gc.collect()
         if (len(os.listdir(TASKS)) if os.path.isdir(TASKS) else threading.active_count()) == 1:
             return True
-        time.sleep(0.01)
-    return False
+        time.sleep(0.01)  # until the kernel has let a thread go there is nothing to wait on
+    return not all(
+        thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()
+    )
 
 
 def main(way: str, before: str, path: str, name: str, folder: str, arguments: str) -> None:
@@ -88,7 +92,7 @@ def main(way: str, before: str, path: str, name: str, folder: str, arguments: st
         print(skipped)
         sys.exit(SKIPPED)
     world.check()
-    if not are_threads_gone():
+    if not is_fit_to_exit():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
