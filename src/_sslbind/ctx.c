@@ -65,6 +65,7 @@ static int
 apply_defaults(sb_ctx *ctx, const char *ciphers)
 {
     SSL_CTX *ssl_ctx = ctx->ssl_ctx;
+    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ssl_ctx);
     uint64_t options = SSL_OP_ALL & ~(uint64_t)SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS;
 
     options |= SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_SINGLE_DH_USE |
@@ -79,10 +80,11 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
                        ctx->check_hostname ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
                                            : SSL_VERIFY_NONE,
                        NULL);
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl_ctx), X509_V_FLAG_TRUSTED_FIRST);
-    sb_ctx_set_host_flags(ctx, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    ctx->host_flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
+    X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST);
+    X509_VERIFY_PARAM_set_hostflags(param, ctx->host_flags);
     return (ciphers == NULL || SSL_CTX_set_cipher_list(ssl_ctx, ciphers)) &&
-           SSL_CTX_set_app_data(ssl_ctx, ctx) && sb_ctx_init_trust(ctx);
+           sb_ctx_init_trust(ctx);
 }
 
 /* Handshakes follow one another without a gap on a busy server: a change must not starve. */
@@ -180,12 +182,6 @@ sb_ctx_free(sb_ctx *ctx)
     free(ctx->alpn);
     free(ctx->npn);
     free(ctx);
-}
-
-sb_ctx *
-sb_ctx_of(const SSL *ssl)
-{
-    return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 }
 
 /* Every change of a context runs between these two, so that no connection is made half-way. */

@@ -189,12 +189,13 @@ sb_on_progress(const SSL *ssl, int where, int value)
 void
 sb_on_keylog(const SSL *ssl, const char *line)
 {
-    sb_ctx *ctx = sb_ctx_of(ssl);
+    const sb_conn *conn = SSL_get_app_data(ssl);
+    const sb_ctx *ctx = conn->ctx;
     size_t len = strlen(line);
     char *copy;
     ssize_t n;
 
-    if (ctx == NULL || !atomic_load(&ctx->keylog) || (copy = malloc(len + 1)) == NULL)
+    if (!atomic_load(&ctx->keylog) || (copy = malloc(len + 1)) == NULL)
         return;
     memcpy(copy, line, len);
     copy[len] = '\n';

@@ -322,7 +322,6 @@ void sb_end_sequence(sb_block *block, sb_sequence sequence);
 
 /* ctx.c */
 void sb_ctx_up_ref(sb_ctx *ctx);
-sb_ctx *sb_ctx_of(const SSL *ssl);
 
 /* anchors.c: a set of certificates and CRLs that never changes. Each of the two returns a
  * reference. Of a PEM file: NULL if it is for OpenSSL to load and to complain about. Of a text: in

@@ -70,16 +70,8 @@ on_chain(X509_STORE_CTX *verifying, void *unused)
 int
 sb_ctx_init_trust(sb_ctx *ctx)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
-
-    pthread_once(&once, take_store_index);
-    if (store_index < 0 || !X509_STORE_set_ex_data(store, store_index, ctx))
-        return 0;
-    X509_STORE_set_lookup_certs(store, on_lookup_certs);
-    X509_STORE_set_get_issuer(store, on_get_issuer);
     SSL_CTX_set_cert_verify_callback(ctx->ssl_ctx, on_chain, NULL);
-    return sb_chains_watch(store);
+    return sb_chains_watch(SSL_CTX_get_cert_store(ctx->ssl_ctx));
 }
 
 static int
@@ -115,6 +107,24 @@ copy_anchors(sb_ctx *ctx)
     return 1;
 }
 
+/* What a context without a set is spared. */
+static int
+share(sb_ctx *ctx, sb_anchors *anchors)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx->ssl_ctx);
+
+    pthread_once(&once, take_store_index);
+    if (store_index < 0 || !X509_STORE_set_ex_data(store, store_index, ctx)) {
+        sb_anchors_free(anchors);
+        return 0;
+    }
+    X509_STORE_set_lookup_certs(store, on_lookup_certs);
+    X509_STORE_set_get_issuer(store, on_get_issuer);
+    atomic_store(&ctx->anchors, anchors);
+    return 1;
+}
+
 /* Takes over the reference. */
 static int
 trust(sb_ctx *ctx, sb_anchors *anchors)
@@ -122,10 +132,8 @@ trust(sb_ctx *ctx, sb_anchors *anchors)
     sb_anchors *first = atomic_load(&ctx->anchors);
     int ok = 1;
 
-    if (first == NULL && sb_anchors_n_crls(anchors) == 0) {
-        atomic_store(&ctx->anchors, anchors);
-        return 1;
-    }
+    if (first == NULL && sb_anchors_n_crls(anchors) == 0)
+        return share(ctx, anchors);
     if (anchors != first)
         ok = copy_anchors(ctx) && sb_anchors_copy(anchors, SSL_CTX_get_cert_store(ctx->ssl_ctx));
     sb_anchors_free(anchors);
