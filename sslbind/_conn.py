@@ -47,6 +47,7 @@ else:
     except Exception:  # there is none, or somebody's stand-in: such are pumped
         _host_bio = None
     _parts = (
+        native.Context,
         native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
         _socket.socket.__new__(_socket.socket),  # one without a descriptor

@@ -22,7 +22,7 @@ from ._constants import (
     PROTOCOL_TLS_CLIENT,
     PROTOCOL_TLS_SERVER,
 )
-from ._ffi import as_view, ffi, lib
+from ._ffi import as_view, ffi, lib, native
 from ._hooks import PasswordHooks
 
 TYPE_CHECKING = False
@@ -129,16 +129,17 @@ class _InitialCiphers:
     """
 
     def __init__(self, rules: str | None) -> None:
-        self.rules = ffi.NULL if rules is None else rules.encode()
+        self.rules = self.spelled_out = None if rules is None else rules.encode()
         self.pending = rules is not None
-        self._use(self.rules)
+        if not self.pending:
+            self._settle()
 
-    def _use(self, ciphers: Any) -> None:
-        self.spelled_out = ciphers
-        # What `examine` says of the protocols that need no warning.
-        self.known = {n: (n, ciphers) for n in (PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER)}
+    def _settle(self) -> None:
+        """From now on C makes the usual contexts alone."""
+        if native is not None and MODERN_DEFAULTS:
+            native.make_usually(self.spelled_out, _constants.MINIMUM_VERSION)
 
-    def examine(self, protocol: Any) -> tuple[int, Any]:
+    def examine(self, protocol: Any) -> tuple[int, bytes | None]:
         """Return a protocol's number and the list for it; warn of a deprecated one."""
         number = _c_int(protocol)
         if number in _DEPRECATED_PROTOCOLS:
@@ -153,33 +154,43 @@ class _InitialCiphers:
             for cipher in _SSLContext.get_ciphers(context)
             if cipher["protocol"] != "TLSv1.3"  # these are apart, and not touched by the list
         ]
-        level = [self.rules.split(b":")[0]] if self.rules.startswith(b"@SECLEVEL=") else []
-        self._use(b":".join([*level, *(name.encode() for name in names)]))
+        first = (self.rules or b"").split(b":")[0]
+        level = [first] if first.startswith(b"@SECLEVEL=") else []
+        self.spelled_out = b":".join([*level, *(name.encode() for name in names)])
+        self._settle()
 
 
-def _explain(number: int, ciphers: Any) -> Any:
-    """Try once more what has failed, for its error; return the pointer should it succeed."""
+def _explain(number: int, ciphers: bytes | None) -> None:
+    """Try once more what has failed, and raise its error, should it fail again."""
     err = _errors.new_record()
-    pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, err)
+    rules = ffi.NULL if ciphers is None else ciphers
+    pointer = lib.sb_ctx_new(number, rules, _constants.MINIMUM_VERSION, err)
     if not pointer and err.status == _ffi.BAD_ARG:
         raise ValueError(f"invalid or unsupported protocol version {number}")
     if not pointer:
         raise _errors.make(err.status, err)
-    return pointer
+    lib.sb_ctx_free(pointer)
 
 
 _ciphers = _InitialCiphers(_constants.CIPHERS)
-_keep = _ffi.keeper(lib.sb_ctx_free, 10_000)  # what an SSL_CTX costs, roughly
-_new = object.__new__
+
+if TYPE_CHECKING or native is None:
+    from ._portable import Context
+else:
+    _cast, _POINTER = ffi.cast, ffi.typeof("sb_ctx *")
+
+    class Context(native.Context):
+        """That of native.c, and the context as cffi takes it."""
+
+        @property
+        def _c_ctx(self) -> Any:
+            return _cast(_POINTER, self._address)
 
 
 @_ffi.refuse_deletions
-class _SSLContext:
+class _SSLContext(Context):
     """Settings that connections are made from. See: SSL_CTX_new(3)."""
 
-    _c_ctx: Any
-    _keeper: Any
-    _protocol: int
     # What hardly any context has stands here, so that making one does not set it.
     _c_sni: Callable[..., Any] | None = None
     _c_message: Callable[..., Any] | None = None
@@ -187,26 +198,23 @@ class _SSLContext:
     _psk_server: Callable[..., Any] | None = None
     _c_keylog: Any = None
     _c_pha = False
-    _c_check_hostname = False
     _c_host_flags = NUMBERS["HOSTFLAG_NO_PARTIAL_WILDCARDS"]
 
     def __new__(cls, protocol: int, /) -> _SSLContext:
-        # By its number: a class of somebody's own may have another idea of what is equal.
-        known = _ciphers.known.get(int(protocol)) if isinstance(protocol, int) else None
-        number, ciphers = known or _ciphers.examine(protocol)
-        pointer = lib.sb_ctx_new(number, ciphers, _constants.MINIMUM_VERSION, ffi.NULL)
-        kept = _keep(pointer or _explain(number, ciphers))
-        self = _new(cls)  # not before: else the `__del__` of a subclass would see half of it
-        self._c_ctx, self._keeper = kept
-        self._protocol = number
-        if number == PROTOCOL_TLS_CLIENT:
-            self._c_check_hostname = True
+        number, ciphers = _ciphers.examine(protocol)
+        self: Any
+        while (self := cls._open(number, ciphers, _constants.MINIMUM_VERSION)) is None:
+            _explain(number, ciphers)
         if _ciphers.pending and number in _FLEXIBLE:
             _ciphers.learn(self)
         if not MODERN_DEFAULTS:
             options = lib.sb_ctx_options(self._c_ctx) | NUMBERS["OP_IGNORE_UNEXPECTED_EOF"]
             lib.sb_ctx_set_options(self._c_ctx, options)
-        return self
+        return self  # type: ignore[no-any-return]
+
+    if not TYPE_CHECKING and native is not None:  # C has one, which leaves to this what it must
+        _c_make = classmethod(__new__)
+        del __new__
 
     __reduce_ex__ = _ffi.refuse_copies
 

@@ -1,7 +1,7 @@
 """The hot methods in Python: for PyPy, and for CPython without a GIL.
 
-Elsewhere the two classes are in C, method by method the same: ``src/_sslbind/cpython/native.c``.
-What is not hot, `_bio` and `_conn` add to either.
+Elsewhere the three classes are in C, method by method the same: ``src/_sslbind/cpython/native.c``.
+What is not hot, `_ctx`, `_bio` and `_conn` add to either.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from _weakref import ref
 from collections import deque
 
 from . import _errors, _ffi
+from ._constants import PROTOCOL_TLS_CLIENT
 from ._ffi import (
     REFCOUNTED,
     SIZE_MAX,
@@ -53,6 +54,31 @@ _keep_conn = _ffi.keeper(lib.sb_conn_free, 20_000)  # what an SSL costs, roughly
 
 # Not the object's own method: eventlet's answers for the green thread, not for the descriptor.
 _gettimeout = _socket.socket.gettimeout
+
+
+_keep_ctx = _ffi.keeper(lib.sb_ctx_free, 10_000)  # what an SSL_CTX costs, roughly
+
+
+class Context:
+    """What `_ctx._SSLContext`, which derives from it, is made of."""
+
+    _c_check_hostname: bool
+    _c_ctx: Any
+    _keeper: Any
+    _protocol: int
+
+    @classmethod
+    def _open(cls, protocol: int, ciphers: bytes | None, version: int) -> Any:
+        """Return a context by a list of ciphers and a least version; None if OpenSSL refused."""
+        c_ctx = lib.sb_ctx_new(protocol, NULL if ciphers is None else ciphers, version, NULL)
+        if not c_ctx:
+            return None
+        kept = _keep_ctx(c_ctx)
+        self = object.__new__(cls)  # not before: else the `__del__` of a subclass would see half
+        self._c_ctx, self._keeper = kept
+        self._protocol = protocol
+        self._c_check_hostname = protocol == PROTOCOL_TLS_CLIENT
+        return self
 
 
 class MemoryBIO:

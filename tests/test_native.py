@@ -38,6 +38,20 @@ def test_half_made(name):
         getattr(half, name)()
 
 
+def test_half_made_context():
+    """A context is made by OpenSSL, or cannot be used."""
+    with pytest.raises((TypeError, AttributeError)):
+        _ = object.__new__(sslbind.SSLContext).options
+
+
+def test_what_is_no_context():
+    """C takes no object for a context that merely looks like one."""
+    whole = sslbind.SSLContext(sslbind.PROTOCOL_TLS_CLIENT)
+    likeness = SimpleNamespace(_protocol=whole.protocol)
+    with pytest.raises((TypeError, AttributeError)):
+        sslbind.SSLContext._wrap_bio(likeness, sslbind.MemoryBIO(), sslbind.MemoryBIO(), False)
+
+
 class Proxy:
     """Says that it is a MemoryBIO, and passes everything on to one."""
 

@@ -83,8 +83,7 @@ apply_defaults(sb_ctx *ctx, const char *ciphers)
     ctx->host_flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
     X509_VERIFY_PARAM_set_flags(param, X509_V_FLAG_TRUSTED_FIRST);
     X509_VERIFY_PARAM_set_hostflags(param, ctx->host_flags);
-    return (ciphers == NULL || SSL_CTX_set_cipher_list(ssl_ctx, ciphers)) &&
-           sb_ctx_init_trust(ctx);
+    return (ciphers == NULL || SSL_CTX_set_cipher_list(ssl_ctx, ciphers)) && sb_ctx_init_trust(ctx);
 }
 
 /* Handshakes follow one another without a gap on a busy server: a change must not starve. */

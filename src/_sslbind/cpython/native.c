@@ -1,7 +1,7 @@
 /* The hot methods, as CPython's own C modules have them. It is a second module of the same shared
- * library, `_native`, with three classes. MemoryBIO and Operations are what the classes of those
- * names in sslbind/_portable.py are, method by method, for PyPy and for an interpreter without a
- * GIL; Keeper frees what C has allocated.
+ * library, `_native`, with four classes. Context (context.c), MemoryBIO and Operations are what the
+ * classes of those names in sslbind/_portable.py are, method by method, for PyPy and for an
+ * interpreter without a GIL; Keeper frees what C has allocated.
  *
  * Why: a call of a cffi function with four arguments, the copy out of a scratch buffer and a frame
  * of Python cost 0.4 us more than such a method, for a read of 64 bytes that OpenSSL decrypts in
@@ -14,8 +14,6 @@
 #include "native.h"
 
 #include <structmember.h>
-
-#include "../internal.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -49,7 +47,8 @@ typedef PyObject *object_fn(PyObject *self, PyObject *object);
 
 /* What each interpreter of a process has for itself; never freed, as its modules hardly are. */
 typedef struct environment {
-    PyObject *keeper; /* our class of that name, and the attribute where others have one */
+    PyTypeObject *context; /* our class of that name */
+    PyObject *keeper;      /* likewise, and the attribute where others have one */
     PyObject *keeper_name;
     PyObject *get_timeout; /* of socket.socket, which gevent and eventlet override */
     object_fn *timeout_of; /* the function behind that, or NULL */
@@ -336,12 +335,6 @@ typedef struct keeper {
 } keeper;
 
 static void
-free_ctx(void *ctx)
-{
-    sb_ctx_free(ctx);
-}
-
-static void
 free_session(void *session)
 {
     sb_session_free(session);
@@ -357,7 +350,6 @@ static const struct kind {
     const char *name;
     void (*free)(void *);
 } kinds[] = {
-    {"sb_ctx_free", free_ctx},
     {"sb_session_free", free_session},
     {"sb_cert_free", free_cert},
 };
@@ -406,15 +398,15 @@ static PyType_Spec keeper_spec = {
     "sslbind._native.Keeper", sizeof(keeper), 0, Py_TPFLAGS_DEFAULT, keeper_slots,
 };
 
-/* What a context or a session of ours keeps, as long as it lives. Returns NULL: it is none. */
-static void *
-kept_by(PyObject *object, const environment *env, void (*freed_by)(void *))
+/* The session that an object of ours keeps, as long as it lives. Returns NULL: it is none. */
+static sb_session *
+session_of(PyObject *object, const environment *env)
 {
     PyObject *found = PyObject_GetAttr(object, env->keeper_name);
     void *kept = NULL;
 
     if (found != NULL && (PyObject *)Py_TYPE(found) == env->keeper &&
-        ((keeper *)found)->free == freed_by)
+        ((keeper *)found)->free == free_session)
         kept = ((keeper *)found)->kept;
     else if (found != NULL)
         PyErr_SetString(PyExc_TypeError, "a Keeper of its kind is required");
@@ -1252,10 +1244,10 @@ operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
         return PyErr_Format(PyExc_TypeError, "_make() takes 12 arguments, not %zd", n);
     if ((env = PyCapsule_GetPointer(args[0], NULL)) == NULL)
         return NULL;
-    with.ctx = kept_by(args[1], env, free_ctx);
+    with.ctx = sb_native_ctx(args[1], env->context);
     with.server_side = args[2] == Py_True;
     with.host = args[3] != Py_None ? PyBytes_AsString(args[3]) : NULL;
-    with.session = args[5] != Py_None ? kept_by(args[5], env, free_session) : NULL;
+    with.session = args[5] != Py_None ? session_of(args[5], env) : NULL;
     with.fd = (int)PyLong_AsLong(args[6]);
     if (PyErr_Occurred())
         return NULL;
@@ -1461,8 +1453,9 @@ make_environment(PyObject *module, PyObject *args)
         return PyErr_NoMemory();
     if ((env->keeper_name = PyUnicode_InternFromString("_keeper")) == NULL ||
         (env->eof = PyUnicode_InternFromString("eof")) == NULL ||
-        !PyArg_ParseTuple(args, "OOOOOOnp", &env->keeper, &env->get_timeout, &sock, &env->no_socket,
-                          &env->want_read, &bio, &env->size_max, &share)) {
+        !PyArg_ParseTuple(args, "O!OOOOOOnp", &PyType_Type, &env->context, &env->keeper,
+                          &env->get_timeout, &sock, &env->no_socket, &env->want_read, &bio,
+                          &env->size_max, &share)) {
         free(env);
         return NULL;
     }
@@ -1470,6 +1463,7 @@ make_environment(PyObject *module, PyObject *args)
     env->timeout_of = (object_fn *)function_of(sock, "gettimeout", METH_NOARGS);
     if (share && env->bio != Py_None)
         env->bio_at = find_bio(env->bio);
+    Py_INCREF(env->context);
     Py_INCREF(env->keeper);
     Py_INCREF(env->get_timeout);
     Py_INCREF(env->no_socket);
@@ -1492,6 +1486,7 @@ connection_at(PyObject *module, PyObject *handle)
 static PyMethodDef functions[] = {
     {"connection_at", connection_at, METH_O, NULL},
     {"environment", make_environment, METH_VARARGS, NULL},
+    {"make_usually", sb_native_make_usually, METH_VARARGS, NULL},
     {"shortcut", sb_native_shortcut, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -1511,6 +1506,7 @@ static int
 fill_module(PyObject *module)
 {
     return add_type(module, "Keeper", &keeper_spec) < 0 ||
+                   add_type(module, "Context", &sb_native_context) < 0 ||
                    add_type(module, "MemoryBIO", &memory_spec) < 0 ||
                    add_type(module, "Operations", &operations_spec) < 0
                ? -1

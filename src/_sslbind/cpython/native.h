@@ -6,6 +6,8 @@
 #define Py_LIMITED_API 0x03090000
 #include <Python.h>
 
+#include "../internal.h"
+
 #ifndef METH_FASTCALL /* declared stable in 3.10, unchanged since 3.7 */
 #define METH_FASTCALL 0x0080
 #endif
@@ -15,6 +17,13 @@ PyObject *sb_native_read(PyObject *connection, PyObject *const *args, Py_ssize_t
 PyObject *sb_native_write(PyObject *connection, PyObject *data);
 PyObject *sb_native_send_all(PyObject *connection, PyObject *data);
 PyObject *sb_native_do_handshake(PyObject *connection);
+
+/* context.c: a class, and a function of the module: of (ciphers as bytes or None, least version),
+ * what contexts are to be made with from now on. The third returns NULL, and raises, for what is no
+ * object of that class. */
+extern PyType_Spec sb_native_context;
+PyObject *sb_native_make_usually(PyObject *module, PyObject *args);
+sb_ctx *sb_native_ctx(PyObject *object, PyTypeObject *type);
 
 /* shortcuts.c: a function of the module. */
 PyObject *sb_native_shortcut(PyObject *module, PyObject *args);
