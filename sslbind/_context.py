@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from . import _enums, _ssl
+from ._ctx import make_context
 from ._enums import (
     PROTOCOL_TLS,
     Options,
@@ -24,6 +25,7 @@ from ._enums import (
     _ASN1Object,
     _SSLMethod,
 )
+from ._ffi import native
 from ._green import wrap_green
 from ._host import host_asn1, host_context
 from ._object import SSLObject, _warn_npn
@@ -64,7 +66,6 @@ def _a_label(hostname: str) -> str:
 
 # The class below us, for its descriptors, of which type checkers see only the values.
 _back: Any = _SSLContext
-_new: Any = _SSLContext.__new__
 
 _ASN1_CLASSES = tuple(cls for cls in (_ASN1Object, host_asn1) if cls is not None)
 
@@ -142,8 +143,12 @@ class SSLContext(_Base):
                     stacklevel=2,
                 )
             protocol = PROTOCOL_TLS
-        context: SSLContext = _new(cls, protocol)
+        context: SSLContext = make_context(cls, protocol)
         return context
+
+    if not TYPE_CHECKING and native is not None:  # as in the class below
+        _c_make = classmethod(__new__)
+        del __new__
 
     @property
     def __class__(self) -> type[Any]:

@@ -212,7 +212,7 @@ class _SSLContext(Context):
             lib.sb_ctx_set_options(self._c_ctx, options)
         return self  # type: ignore[no-any-return]
 
-    if not TYPE_CHECKING and native is not None:  # C has one, which leaves to this what it must
+    if not TYPE_CHECKING and native is not None:  # C makes the usual ones, and leaves it the rest
         _c_make = classmethod(__new__)
         del __new__
 
@@ -763,3 +763,8 @@ def _deprecated_options(stacklevel: int) -> None:
 
 
 _SSLContext.__module__ = "_ssl"
+
+#: ``_SSLContext.__new__``, of which C would come back to a class that has one of its own.
+make_context: Callable[..., Any] = (
+    _SSLContext.__new__ if native is None else vars(_SSLContext)["_c_make"].__func__
+)

@@ -134,8 +134,9 @@ sb_ctx_new(int protocol, const char *ciphers, int min_version, sb_error *err)
     sb_ctx *ctx;
 
     if (err == NULL)
-        err = &ignored;
-    sb_clear_queue();
+        err = &ignored; /* and for an error alone the queue must be empty */
+    else
+        sb_clear_queue();
     if (version < 0) {
         err->status = SB_FAIL(err, SB_BAD_ARG, "invalid or unsupported protocol version");
         return NULL;

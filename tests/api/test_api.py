@@ -116,7 +116,9 @@ def check_member(version, cls, member, described):
         return
     # "(*args, **kwargs)" is what the files have where Python could not tell, and for classes.
     if text.startswith("(") and not text.startswith("(*args"):
-        check_signature(version, f"{cls.__name__}.{member}", getattr(cls, member), text)
+        # Of what C makes, the class has the signature.
+        function = cls if inspect.isbuiltin(found) else getattr(cls, member)
+        check_signature(version, f"{cls.__name__}.{member}", function, text)
 
 
 def check_value(found, entry, name):

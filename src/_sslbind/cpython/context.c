@@ -149,9 +149,17 @@ static PyGetSetDef properties[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* For inspect.signature(), which asks the class that has no __new__ in Python. */
+static const char doc[] = "Context(protocol=None, *args, **kwargs)\n--\n\n";
+
 static PyType_Slot slots[] = {
-    {Py_tp_new, new},         {Py_tp_dealloc, dealloc},   {Py_tp_methods, methods},
-    {Py_tp_members, members}, {Py_tp_getset, properties}, {0, NULL},
+    {Py_tp_new, new},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, properties},
+    {Py_tp_doc, (void *)doc},
+    {0, NULL},
 };
 
 PyType_Spec sb_native_context = {
