@@ -87,7 +87,6 @@ make_ssl(sb_conn *conn, const char *host)
         set_post_handshake_auth(ssl, conn->is_server);
     if (host != NULL && !set_host(ssl, host, ctx->check_hostname, ctx->host_flags))
         goto done;
-    SSL_set_info_callback(ssl, sb_on_progress);
     if ((bio = make_transport(conn, ssl)) == NULL)
         goto done;
     SSL_set_bio(ssl, bio, bio);

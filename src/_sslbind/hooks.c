@@ -168,8 +168,9 @@ sb_on_psk_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned in
 
 /* ---------------------------------------------------------------- what is no data */
 
-/* Before OpenSSL does something about an alert or a handshake message. Its own alerts, and the end
- * of a handshake, may come with an error that it has just raised. SSL_CTX_set_info_callback(3) */
+/* After the handshake: before OpenSSL does something about an alert or another handshake message.
+ * Its own alerts, and the end of a handshake, may come with an error that it has just raised.
+ * SSL_CTX_set_info_callback(3) */
 void
 sb_on_progress(const SSL *ssl, int where, int value)
 {

@@ -666,10 +666,12 @@ begin_unsettled(sb_conn *conn)
 {
     if ((conn->in_handshake = SSL_in_init(conn->ssl)))
         sb_conn_hold_ctx(conn);
-    if (conn->in_handshake || conn->course == SB_WARY)
+    if (conn->in_handshake || conn->course == SB_WARY) {
         sb_conn_look(conn);
-    else
+    } else {
+        SSL_set_info_callback(conn->ssl, sb_on_progress);
         conn->course = SB_SETTLED;
+    }
 }
 
 static int
