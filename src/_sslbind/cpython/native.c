@@ -55,10 +55,10 @@ typedef struct environment {
     PyObject *no_socket;
     PyObject *want_read;
     PyObject *bio; /* the interpreter's own MemoryBIO, or None */
-    Py_ssize_t bio_at; /* where OpenSSL's BIO stands in one: see find_bio(); 0: not to be had */
+    Py_ssize_t bio_at; /* where OpenSSL's BIO stands in one; 0: not to be had, < 0: not asked yet */
     array_fn *bio_read;
     object_fn *bio_write;
-    PyObject *eof;       /* the name of a property */
+    PyObject *eof; /* the name of a property */
     Py_ssize_t size_max; /* of a read */
 } environment;
 
@@ -72,8 +72,8 @@ typedef struct operations {
     PyObject *owner; /* a weak reference, or None */
     PyObject *hostname;
     PyObject *parked; /* what a callback raised, for the operation to raise; or NULL */
-    sb_conn *conn;    /* its own */
-    const environment *env;
+    sb_conn *conn; /* its own */
+    environment *env;
     int draining;
     int inside; /* operations that count on what was taken from `incoming` */
     int fills; /* large reads that are still expected to fill more than half of what they ask for */
@@ -1175,12 +1175,43 @@ operations_peer_cert(operations *self, PyObject *known)
     return verified < 0 ? strong(Py_None) : describe(cert, &der, verified, known);
 }
 
+static void
+make_one(void *arg)
+{
+    PyObject **object = arg;
+
+    *object = PyObject_CallObject(*object, NULL);
+}
+
+/* Where in an object of the interpreter's class the BIO stands that it is made with, if OpenSSL
+ * tells us of that, which no other copy of it does. Returns 0: nowhere. Not before it is needed,
+ * for what OpenSSL tells it by makes the end of every BIO a little slower from then on. */
+static Py_ssize_t
+find_bio(PyObject *type)
+{
+    PyObject *object = type, *number;
+    const void *made = sb_bio_made_by(make_one, &object);
+    Py_ssize_t at = sizeof(PyObject), size = 0;
+
+    if (made != NULL && object != NULL &&
+        (number = PyObject_GetAttrString(type, "__basicsize__")) != NULL) {
+        size = PyLong_AsSsize_t(number);
+        Py_DECREF(number);
+    }
+    while (at + (Py_ssize_t)sizeof made <= size &&
+           memcmp((char *)object + at, &made, sizeof made) != 0)
+        at += (Py_ssize_t)sizeof made;
+    Py_XDECREF(object);
+    PyErr_Clear();
+    return at + (Py_ssize_t)sizeof made <= size ? at : 0;
+}
+
 /* A pump is there for buffers that are not of our own class: those of the interpreter's class it is
  * not asked about, since between methods in C no code in Python can run. */
 static int
 set_buffers(operations *self, PyObject *incoming, PyObject *outgoing)
 {
-    PyObject *bio = self->env->bio;
+    environment *env = self->env;
     int status;
 
     if (self->pump == Py_None) {
@@ -1188,7 +1219,10 @@ set_buffers(operations *self, PyObject *incoming, PyObject *outgoing)
                                      ((memory_bio *)outgoing)->bio);
     } else {
         status = sb_conn_set_buffers(self->conn, NULL, NULL);
-        if ((PyObject *)Py_TYPE(incoming) == bio && (PyObject *)Py_TYPE(outgoing) == bio) {
+        if ((PyObject *)Py_TYPE(incoming) == env->bio &&
+            (PyObject *)Py_TYPE(outgoing) == env->bio) {
+            if (env->bio_at < 0)
+                env->bio_at = find_bio(env->bio);
             Py_INCREF(self->incoming = incoming);
             Py_INCREF(self->outgoing = outgoing);
             self->conn->batch = SB_LARGE_BATCH; /* each costs a wait for the GIL */
@@ -1234,7 +1268,7 @@ open_connection(const opening *with)
 static PyObject *
 operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
 {
-    const environment *env;
+    environment *env;
     PyThreadState *thread;
     operations *self;
     opening with;
@@ -1402,36 +1436,6 @@ function_of(PyObject *object, const char *name, int flags)
     return function;
 }
 
-static void
-make_one(void *arg)
-{
-    PyObject **object = arg;
-
-    *object = PyObject_CallObject(*object, NULL);
-}
-
-/* Where in an object of the interpreter's class the BIO stands that it is made with, if OpenSSL
- * tells us of that, which no other copy of it does. Returns 0: nowhere. */
-static Py_ssize_t
-find_bio(PyObject *type)
-{
-    PyObject *object = type, *number;
-    const void *made = sb_bio_made_by(make_one, &object);
-    Py_ssize_t at = sizeof(PyObject), size = 0;
-
-    if (made != NULL && object != NULL &&
-        (number = PyObject_GetAttrString(type, "__basicsize__")) != NULL) {
-        size = PyLong_AsSsize_t(number);
-        Py_DECREF(number);
-    }
-    while (at + (Py_ssize_t)sizeof made <= size &&
-           memcmp((char *)object + at, &made, sizeof made) != 0)
-        at += (Py_ssize_t)sizeof made;
-    Py_XDECREF(object);
-    PyErr_Clear();
-    return at + (Py_ssize_t)sizeof made <= size ? at : 0;
-}
-
 /* Of one of the interpreter's MemoryBIOs, or None. Others are pumped by code in Python. */
 static void
 learn_methods(environment *env, PyObject *bio)
@@ -1461,8 +1465,7 @@ make_environment(PyObject *module, PyObject *args)
     }
     learn_methods(env, bio);
     env->timeout_of = (object_fn *)function_of(sock, "gettimeout", METH_NOARGS);
-    if (share && env->bio != Py_None)
-        env->bio_at = find_bio(env->bio);
+    env->bio_at = share ? -1 : 0;
     Py_INCREF(env->context);
     Py_INCREF(env->keeper);
     Py_INCREF(env->get_timeout);
