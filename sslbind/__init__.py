@@ -48,18 +48,6 @@ from ._enums import (
     _SSLMethod,
     _SSLv2_IF_EXISTS,
 )
-from ._legacy import (
-    CertificateError,
-    RAND_egd,
-    RAND_pseudo_bytes,
-    _dnsname_match,
-    _inet_paton,
-    _ipaddress_match,
-    match_hostname,
-    socket_error,
-    sslwrap_simple,
-    wrap_socket,
-)
 from ._object import SSLObject, _check_sslobject_params, _sslcopydoc
 from ._socket import SSLSocket, _GiveupOnSSLSendfile
 from ._ssl import (
@@ -84,6 +72,7 @@ from ._ssl import (
     MemoryBIO,
     RAND_add,
     RAND_bytes,
+    RAND_pseudo_bytes,
     RAND_status,
     SSLCertVerificationError,
     SSLEOFError,
@@ -96,6 +85,9 @@ from ._ssl import (
     _SSLContext,
     get_sigalgs,
 )
+
+CertificateError = SSLCertVerificationError
+socket_error = OSError
 
 __all__ = [
     "AF_INET",
@@ -166,18 +158,34 @@ if TYPE_CHECKING:
     from ._install import InstallWarning as InstallWarning
     from ._install import install as install
     from ._install import uninstall as uninstall
+    from ._legacy import (
+        RAND_egd,
+        _dnsname_match,
+        _inet_paton,
+        _ipaddress_match,
+        match_hostname,
+        sslwrap_simple,
+        wrap_socket,
+    )
     from ._version import __version__ as __version__
 
 # Few programs use these; they are imported when one does (PEP 562).
 _LATER = {
     "InstallWarning": f"{__name__}._install",
+    "RAND_egd": f"{__name__}._legacy",
     "_TLSAlertType": f"{__name__}._enums",
     "_TLSContentType": f"{__name__}._enums",
     "_TLSMessageType": f"{__name__}._enums",
     "__version__": f"{__name__}._version",
+    "_dnsname_match": f"{__name__}._legacy",
+    "_inet_paton": f"{__name__}._legacy",
+    "_ipaddress_match": f"{__name__}._legacy",
     "closing": "contextlib",
     "install": f"{__name__}._install",
+    "match_hostname": f"{__name__}._legacy",
+    "sslwrap_simple": f"{__name__}._legacy",
     "uninstall": f"{__name__}._install",
+    "wrap_socket": f"{__name__}._legacy",
 }
 
 

@@ -101,19 +101,20 @@ CHANNEL_BINDING_TYPES = ["tls-unique"]
 _RESTRICTED_SERVER_CIPHERS = _ssl._DEFAULT_CIPHERS
 
 
-class TLSVersion(IntEnum):
-    """Protocol versions for `SSLContext.minimum_version` and `maximum_version`.
+_VERSIONS = {
+    name: getattr(_ssl, f"PROTO_{name}")
+    for name in (
+        *("MINIMUM_SUPPORTED", "SSLv3", "TLSv1", "TLSv1_1", "TLSv1_2", "TLSv1_3"),
+        "MAXIMUM_SUPPORTED",
+    )
+}
+TLSVersion: Any = own_class("TLSVersion")
+if TLSVersion is None or TLSVersion.__members__ != _VERSIONS:
+    TLSVersion = IntEnum("TLSVersion", _VERSIONS, module=__name__)
+    TLSVersion.__doc__ = """Protocol versions for a context's minimum_version and maximum_version.
 
     MINIMUM_SUPPORTED and MAXIMUM_SUPPORTED stand for the ends of what the OpenSSL in use offers.
     """
-
-    MINIMUM_SUPPORTED = _ssl.PROTO_MINIMUM_SUPPORTED
-    SSLv3 = _ssl.PROTO_SSLv3
-    TLSv1 = _ssl.PROTO_TLSv1
-    TLSv1_1 = _ssl.PROTO_TLSv1_1
-    TLSv1_2 = _ssl.PROTO_TLSv1_2
-    TLSv1_3 = _ssl.PROTO_TLSv1_3
-    MAXIMUM_SUPPORTED = _ssl.PROTO_MAXIMUM_SUPPORTED
 
 
 # Only message callbacks need these, so they are made when somebody asks.

@@ -15,25 +15,15 @@ from . import _ssl
 from ._context import SSLContext
 from ._enums import CERT_NONE, PROTOCOL_TLS, PROTOCOL_SSLv23
 from ._socket import SSLSocket
-from ._ssl import RAND_pseudo_bytes, SSLCertVerificationError, SSLError
+from ._ssl import SSLCertVerificationError as CertificateError
+from ._ssl import SSLError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = [
-    "CertificateError",
-    "RAND_egd",
-    "RAND_pseudo_bytes",
-    "match_hostname",
-    "socket_error",
-    "sslwrap_simple",
-    "wrap_socket",
-]
-
-CertificateError = SSLCertVerificationError
-socket_error = OSError
+__all__ = ["RAND_egd", "match_hostname", "sslwrap_simple", "wrap_socket"]
 
 _DEPRECATED = sys.version_info >= (3, 10)
 
