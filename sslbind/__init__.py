@@ -188,6 +188,10 @@ _LATER = {
     "wrap_socket": f"{__name__}._legacy",
 }
 
+if sys.version_info < (3, 12):
+    # The interpreter's own has them, so they must be at hand even in a chroot.
+    from . import _legacy
+
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
