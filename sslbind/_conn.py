@@ -48,6 +48,8 @@ else:
         _host_bio = None
     _parts = (
         native.Context,
+        native.MemoryBIO,
+        SSLSession,
         native.Keeper,
         _socket.socket.gettimeout,  # not the object's own method: see _portable.py
         _socket.socket.__new__(_socket.socket),  # one without a descriptor
@@ -454,3 +456,14 @@ def _explain(
             _errors.check(lib.sb_conn_set_session(conn, session._c_session, err), err)
     finally:
         lib.sb_conn_free(conn)
+
+
+def shorten(cls: type[Any], **signatures: str) -> None:
+    """Put shortcuts.c's way before these methods of a class, where there is one."""
+    if native is None:
+        return
+    for name, signature in signatures.items():
+        method = vars(cls)[name]
+        text = f"{name}{signature}\n--\n\n{method.__doc__}"
+        parts = cls, method.__qualname__, method, text, _SSLSocket, _errors.SSLEOFError
+        setattr(cls, name, native.shortcut(*parts))

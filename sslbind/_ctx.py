@@ -9,7 +9,7 @@ import warnings
 
 from . import _constants, _errors, _ffi
 from ._certs import encode, fields, take_array
-from ._conn import _SSLSocket, make_connection
+from ._conn import _SSLSocket, make_connection, shorten
 from ._constants import (
     CERT_NONE,
     CERT_OPTIONAL,
@@ -762,6 +762,11 @@ def _deprecated_options(stacklevel: int) -> None:
         )
 
 
+shorten(
+    _SSLContext,
+    _wrap_bio="($self, incoming, outgoing, server_side, server_hostname=None, *, owner=None, "
+    "session=None)",
+)
 _SSLContext.__module__ = "_ssl"
 
 #: ``_SSLContext.__new__``, of which C would come back to a class that has one of its own.

@@ -9,8 +9,8 @@ import sys
 import warnings
 
 from . import _ssl
+from ._conn import shorten
 from ._defaults import DER_cert_to_PEM_cert
-from ._ffi import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,19 +83,6 @@ def _der_list(chain: list[Certificate] | None) -> list[bytes]:
     return [_DER_CLASS(der) for der in encoded]  # type: ignore[arg-type]  # it is bytes
 
 
-def _shorten(cls: type[Any], **signatures: str) -> None:
-    """Put shortcuts.c's way before these methods of a class, where there is one."""
-    if native is None:
-        return
-    for name, signature in signatures.items():
-        method = vars(cls)[name]
-        text = f"{name}{signature}\n--\n\n{method.__doc__}"
-        shortcut = native.shortcut(
-            cls, method.__qualname__, method, text, _ssl._SSLSocket, _ssl.SSLEOFError
-        )
-        setattr(cls, name, shortcut)
-
-
 def _sslcopydoc(func: _Function) -> _Function:
     """Give a method of SSLSocket the docstring of the same method of SSLObject."""
     func.__doc__ = getattr(SSLObject, func.__name__).__doc__
@@ -131,13 +118,14 @@ class SSLObject:
     ) -> SSLObject:
         """Return a new object; the way in for `SSLContext.wrap_bio` and for subclasses."""
         assert context is not None
-        _check_sslobject_params(server_side, context, server_hostname, session)
+        if server_side or not server_hostname:  # a client that knows its peer contradicts nothing
+            _check_sslobject_params(server_side, context, server_hostname, session)
         self = cls.__new__(cls)
         self._sslobj = context._wrap_bio(
             incoming,
             outgoing,
-            server_side=server_side,
-            server_hostname=server_hostname,
+            server_side,
+            server_hostname,
             owner=self,
             session=session,
         )
@@ -340,7 +328,7 @@ class SSLObject:
         self._sslobj.verify_client_post_handshake()
 
 
-_shorten(
+shorten(
     SSLObject,
     read="($self, len=1024, buffer=None)",
     write="($self, data)",

@@ -19,13 +19,13 @@ from _weakref import ref
 from socket import SO_TYPE, SOCK_STREAM, SOL_SOCKET
 
 from . import _ssl
+from ._conn import shorten
 from ._enums import CHANNEL_BINDING_TYPES
 from ._ffi import as_view
 from ._host import PlainSocket, SocketBase
 from ._object import (
     _check_sslobject_params,
     _der_list,
-    _shorten,
     _sslcopydoc,
     _warn_npn,
 )
@@ -742,7 +742,7 @@ class SSLSocket(SocketBase):
         return _plain.detach(self)
 
 
-_shorten(
+shorten(
     SSLSocket,
     read="($self, len=1024, buffer=None)",
     write="($self, data)",

@@ -6,6 +6,7 @@ What those do is the business of all other tests; here it is what is not plain.
 from __future__ import annotations
 
 import inspect
+import itertools
 import ssl
 from unittest import mock
 
@@ -16,6 +17,7 @@ from links import server_context as new_server
 from scripts import run_script
 
 import sslbind
+from sslbind._conn import make_connection
 
 METHODS = [
     *((sslbind.SSLObject, name) for name in ("read", "write", "do_handshake")),
@@ -153,6 +155,71 @@ def test_end_without_goodbye(pki, suppress):
         del ours.suppress_ragged_eofs
         with pytest.raises(AttributeError, match="suppress_ragged_eofs"):
             ours.recv(5)
+
+
+class Text(str):
+    """A host name of somebody's own class."""
+
+    __slots__ = ()
+
+
+class Buffer(sslbind.MemoryBIO):
+    """A memory buffer of somebody's own class."""
+
+    read = None
+
+
+@pytest.mark.skipif(not IN_C, reason="there is no shortcut")
+@pytest.mark.parametrize("side", (False, True))
+def test_connection_without_python(pki, side):
+    """A plain one is made without the function that looks at what is not plain."""
+    context = (new_server if side else new_client)(sslbind, pki)
+    with mock.patch("sslbind._ctx.make_connection", side_effect=AssertionError):
+        for name in (None,) if side else (None, "a.example", "127.0.0.1", "xn--bcher-kva.example"):
+            context.check_hostname = name is not None
+            tls = context.wrap_bio(sslbind.MemoryBIO(), Buffer(), side, name)
+            assert (tls.server_side, tls.server_hostname) == (side, name)
+
+
+NAMES = (
+    *(None, "a.example", "127.0.0.1", "::1", "", ".example", "a\0b", "\0", "b\xfccher.example"),
+    *("\udc80", b"a.example", b"", b".a", bytearray(b"a.example"), 1, Text("a.example"), Text("")),
+)
+
+
+def made(call, *args, **options):
+    """Return a connection, and what it says of itself; or None, and what was raised."""
+    try:
+        conn = call(*args, **options)
+    except Exception as exc:  # what it is, is compared
+        return None, (type(exc), str(exc))
+    return conn, (type(conn), conn.server_side, conn.server_hostname, conn.context, conn.owner)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("side", (False, True, 0, 1, None, "yes"), ids=repr)
+def test_connections_alike(pki, side, name):
+    """What the shortcut makes or raises, by whatever arguments, the function in Python does."""
+    client, server = new_client(sslbind, pki), new_server(sslbind, pki)
+    either = sslbind.SSLContext(sslbind.PROTOCOL_TLS)
+    sessions = [
+        shaken_pair(sslbind, pki, client=context)[0].obj.session
+        for context in (client, either, None)
+    ]
+    foreign, own = ssl.MemoryBIO, sslbind.MemoryBIO
+    for context, offered, (incoming, outgoing) in itertools.product(
+        (client, server, either),
+        (None, *sessions, object()),
+        ((own, own), (own, Buffer), (foreign, own), (own, object)),
+    ):
+        bios = incoming(), outgoing()
+        conn, told = made(context._wrap_bio, *bios, side, name, owner=client, session=offered)
+        other, expected = made(
+            make_connection, context, bool(side), name, client, offered, None, bios
+        )
+        assert told == expected
+        assert (conn is None) == (other is None)
 
 
 AGAIN = """

@@ -12,9 +12,10 @@ typedef struct context {
     char check_hostname; /* as last set */
 } context;
 
-/* How a context is made of whose protocol there is nothing to say; these are the two. */
+/* CPython's numbers. */
 enum { PROTOCOL_TLS_CLIENT = 16, PROTOCOL_TLS_SERVER = 17 };
 
+/* How a context of these two is made; of others there may be something to say. */
 static struct {
     PyObject *ciphers; /* bytes, or None for OpenSSL's own; NULL: not known yet */
     int version;
@@ -114,6 +115,16 @@ sb_native_ctx(PyObject *object, PyTypeObject *type)
         return ((context *)object)->ctx;
     PyErr_SetString(PyExc_TypeError, "a context is required");
     return NULL;
+}
+
+int
+sb_native_serves(PyObject *object, PyTypeObject *type, int server_side, sb_ctx **ctx)
+{
+    if (!PyType_IsSubtype(Py_TYPE(object), type) ||
+        ((context *)object)->protocol == (server_side ? PROTOCOL_TLS_CLIENT : PROTOCOL_TLS_SERVER))
+        return 0;
+    *ctx = ((context *)object)->ctx;
+    return 1;
 }
 
 static PyObject *

@@ -47,8 +47,11 @@ typedef PyObject *object_fn(PyObject *self, PyObject *object);
 
 /* What each interpreter of a process has for itself; never freed, as its modules hardly are. */
 typedef struct environment {
-    PyTypeObject *context; /* our class of that name */
-    PyObject *keeper;      /* likewise, and the attribute where others have one */
+    PyTypeObject *context; /* our classes of these names */
+    PyTypeObject *memory;
+    PyObject *session;
+    PyObject *context_name; /* a session's attribute */
+    PyObject *keeper;       /* our class, and the attribute where others have one */
     PyObject *keeper_name;
     PyObject *get_timeout; /* of socket.socket, which gevent and eventlet override */
     object_fn *timeout_of; /* the function behind that, or NULL */
@@ -79,6 +82,7 @@ typedef struct operations {
     int fills; /* large reads that are still expected to fill more than half of what they ask for */
 } operations;
 
+static environment *first_environment; /* for what has no data of its own */
 static char *scratch[KEPT];
 static int n_scratch;
 
@@ -1248,10 +1252,17 @@ typedef struct opening {
     const char *host;
     int fd;
     sb_session *session;
+    PyObject *context;
+    PyObject *hostname; /* as str, or None, as all that follow */
+    PyObject *owner;
+    PyObject *sock;
+    PyObject *incoming;
+    PyObject *outgoing;
+    PyObject *pump;
 } opening;
 
 static sb_conn *
-open_connection(const opening *with)
+new_conn(const opening *with)
 {
     sb_conn *conn = sb_conn_new(with->ctx, with->server_side, with->host, with->fd, NULL);
     sb_error ignored;
@@ -1263,30 +1274,14 @@ open_connection(const opening *with)
     return NULL;
 }
 
-/* Of (environment, context, server's side, host as bytes, as str, session, descriptor, owner,
- * socket, incoming, outgoing, pump). None: OpenSSL refused. */
+/* None: OpenSSL refused. */
 static PyObject *
-operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
+open_connection(PyTypeObject *cls, environment *env, const opening *with)
 {
-    environment *env;
-    PyThreadState *thread;
+    PyThreadState *thread = PyEval_SaveThread();
+    sb_conn *conn = new_conn(with);
     operations *self;
-    opening with;
-    sb_conn *conn;
 
-    if (n != 12)
-        return PyErr_Format(PyExc_TypeError, "_make() takes 12 arguments, not %zd", n);
-    if ((env = PyCapsule_GetPointer(args[0], NULL)) == NULL)
-        return NULL;
-    with.ctx = sb_native_ctx(args[1], env->context);
-    with.server_side = args[2] == Py_True;
-    with.host = args[3] != Py_None ? PyBytes_AsString(args[3]) : NULL;
-    with.session = args[5] != Py_None ? session_of(args[5], env) : NULL;
-    with.fd = (int)PyLong_AsLong(args[6]);
-    if (PyErr_Occurred())
-        return NULL;
-    thread = PyEval_SaveThread();
-    conn = open_connection(&with);
     PyEval_RestoreThread(thread);
     if (conn == NULL)
         return Py_BuildValue("");
@@ -1297,20 +1292,116 @@ operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
     self->conn = conn;
     self->env = env;
     sb_conn_set_handle(conn, self); /* while hooks run, an operation keeps it alive */
-    self->context = strong(args[1]);
-    self->hostname = strong(args[4]);
-    self->owner = weak(args[7]);
-    self->sock = weak(args[8]);
-    self->pump = strong(args[11]);
+    self->context = strong(with->context);
+    self->hostname = strong(with->hostname);
+    self->owner = weak(with->owner);
+    self->sock = weak(with->sock);
+    self->pump = strong(with->pump);
     if (self->owner == NULL || self->sock == NULL) {
         Py_DECREF(self);
         return NULL;
     }
-    if (args[8] == Py_None && !set_buffers(self, args[9], args[10])) {
+    if (with->sock == Py_None && !set_buffers(self, with->incoming, with->outgoing)) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
     return (PyObject *)self;
+}
+
+/* Of (environment, context, server's side, host as bytes, as str, session, descriptor, owner,
+ * socket, incoming, outgoing, pump). */
+static PyObject *
+operations_make(PyTypeObject *cls, PyObject *const *args, Py_ssize_t n)
+{
+    environment *env;
+    opening with;
+
+    if (n != 12)
+        return PyErr_Format(PyExc_TypeError, "_make() takes 12 arguments, not %zd", n);
+    if ((env = PyCapsule_GetPointer(args[0], NULL)) == NULL)
+        return NULL;
+    with.ctx = sb_native_ctx(with.context = args[1], env->context);
+    with.server_side = args[2] == Py_True;
+    with.host = args[3] != Py_None ? PyBytes_AsString(args[3]) : NULL;
+    with.hostname = args[4];
+    with.session = args[5] != Py_None ? session_of(args[5], env) : NULL;
+    with.fd = (int)PyLong_AsLong(args[6]);
+    with.owner = args[7];
+    with.sock = args[8];
+    with.incoming = args[9];
+    with.outgoing = args[10];
+    with.pump = args[11];
+    return PyErr_Occurred() ? NULL : open_connection(cls, env, &with);
+}
+
+/* Whether it is None or a host name that may go to OpenSSL as it is, which is put into *host: ASCII
+ * in a plain str, not empty, and without a leading dot or a NUL. */
+static int
+is_plain_host(PyObject *name, PyObject **host)
+{
+    char *bytes;
+    Py_ssize_t len;
+
+    *host = NULL;
+    if (name == Py_None)
+        return 1;
+    if (Py_TYPE(name) != &PyUnicode_Type || (*host = PyUnicode_AsASCIIString(name)) == NULL)
+        return 0;
+    PyBytes_AsStringAndSize(*host, &bytes, &len);
+    return len > 0 && bytes[0] != '.' && strlen(bytes) == (size_t)len;
+}
+
+/* Likewise: a session of ours, and of this context. */
+static int
+is_plain_session(PyObject *session, PyObject *context, const environment *env, sb_session **found)
+{
+    PyObject *made_in;
+
+    *found = NULL;
+    if (session == Py_None)
+        return 1;
+    if ((PyObject *)Py_TYPE(session) != env->session ||
+        (made_in = PyObject_GetAttr(session, env->context_name)) == NULL)
+        return 0;
+    Py_DECREF(made_in);
+    return made_in == context && (*found = session_of(session, env)) != NULL;
+}
+
+static int
+is_ours(PyObject *buffer, const environment *env)
+{
+    return PyType_IsSubtype(Py_TYPE(buffer), env->memory);
+}
+
+PyObject *
+sb_native_wrap(PyObject *cls, PyObject *context, PyObject *const *args, PyObject *owner,
+               PyObject *session)
+{
+    environment *env = first_environment;
+    PyObject *host = NULL, *connection;
+    opening with = {0};
+
+    with.server_side = args[2] == Py_True;
+    if (!is_ours(args[0], env) || !is_ours(args[1], env) ||
+        (args[2] != Py_False && !with.server_side) ||
+        !sb_native_serves(context, env->context, with.server_side, &with.ctx) ||
+        !is_plain_session(session, context, env, &with.session) ||
+        (with.server_side && with.session != NULL) || !is_plain_host(args[3], &host)) {
+        Py_XDECREF(host);
+        PyErr_Clear();
+        return Py_BuildValue("");
+    }
+    with.host = host != NULL ? PyBytes_AsString(host) : NULL;
+    with.hostname = args[3];
+    with.fd = -1;
+    with.context = context;
+    with.owner = owner;
+    with.incoming = args[0];
+    with.outgoing = args[1];
+    with.sock = with.pump = Py_None;
+    connection = open_connection((PyTypeObject *)cls, env, &with);
+    Py_XDECREF(host);
+    return connection;
 }
 
 static PyObject *
@@ -1457,9 +1548,10 @@ make_environment(PyObject *module, PyObject *args)
         return PyErr_NoMemory();
     if ((env->keeper_name = PyUnicode_InternFromString("_keeper")) == NULL ||
         (env->eof = PyUnicode_InternFromString("eof")) == NULL ||
-        !PyArg_ParseTuple(args, "O!OOOOOOnp", &PyType_Type, &env->context, &env->keeper,
-                          &env->get_timeout, &sock, &env->no_socket, &env->want_read, &bio,
-                          &env->size_max, &share)) {
+        (env->context_name = PyUnicode_InternFromString("_ctx")) == NULL ||
+        !PyArg_ParseTuple(args, "O!O!OOOOOOOnp", &PyType_Type, &env->context, &PyType_Type,
+                          &env->memory, &env->session, &env->keeper, &env->get_timeout, &sock,
+                          &env->no_socket, &env->want_read, &bio, &env->size_max, &share)) {
         free(env);
         return NULL;
     }
@@ -1467,11 +1559,15 @@ make_environment(PyObject *module, PyObject *args)
     env->timeout_of = (object_fn *)function_of(sock, "gettimeout", METH_NOARGS);
     env->bio_at = share ? -1 : 0;
     Py_INCREF(env->context);
+    Py_INCREF(env->memory);
+    Py_INCREF(env->session);
     Py_INCREF(env->keeper);
     Py_INCREF(env->get_timeout);
     Py_INCREF(env->no_socket);
     Py_INCREF(env->want_read);
     Py_INCREF(env->bio);
+    if (first_environment == NULL)
+        first_environment = env;
     return PyCapsule_New(env, NULL, NULL);
 }
 

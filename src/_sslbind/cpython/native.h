@@ -18,12 +18,19 @@ PyObject *sb_native_write(PyObject *connection, PyObject *data);
 PyObject *sb_native_send_all(PyObject *connection, PyObject *data);
 PyObject *sb_native_do_handshake(PyObject *connection);
 
+/* native.c: a connection of this class over two memory buffers, of the first four arguments of
+ * _wrap_bio(). None: that needs a closer look, or OpenSSL refused. */
+PyObject *sb_native_wrap(PyObject *cls, PyObject *context, PyObject *const *args, PyObject *owner,
+                         PyObject *session);
+
 /* context.c: a class, and a function of the module: of (ciphers as bytes or None, least version),
  * what contexts are to be made with from now on. The third returns NULL, and raises, for what is no
  * object of that class. */
 extern PyType_Spec sb_native_context;
 PyObject *sb_native_make_usually(PyObject *module, PyObject *args);
 sb_ctx *sb_native_ctx(PyObject *object, PyTypeObject *type);
+/* Whether it is one that makes connections of this side; it does not raise. */
+int sb_native_serves(PyObject *object, PyTypeObject *type, int server_side, sb_ctx **ctx);
 
 /* shortcuts.c: a function of the module. */
 PyObject *sb_native_shortcut(PyObject *module, PyObject *args);

@@ -26,6 +26,8 @@ typedef struct shortcut {
 static PyObject *connection_type; /* NULL: no shortcut has been made */
 static PyObject *ragged_eof;
 static PyObject *name_of_connection;
+static PyObject *name_of_owner;
+static PyObject *name_of_session;
 
 /* ---------------------------------------------------------------- plain calls */
 
@@ -136,20 +138,39 @@ take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n
     return answer;
 }
 
+/* As SSLObject._create() calls it: the names are constants there, and so the same objects. */
+static PyObject *
+wrap_bio(const shortcut *self, PyObject *context, PyObject *const *args, Py_ssize_t n,
+         PyObject *names)
+{
+    PyObject *connection;
+
+    if (n == 4 && names != NULL && PyTuple_Size(names) == 2 &&
+        PyTuple_GetItem(names, 0) == name_of_owner &&
+        PyTuple_GetItem(names, 1) == name_of_session) {
+        connection = sb_native_wrap(connection_type, context, args, args[4], args[5]);
+        if (connection != Py_None)
+            return connection;
+        Py_DECREF(connection);
+    }
+    return call_method(self, context, args, n, names);
+}
+
 /* ---------------------------------------------------------------- the table */
 
 #define SHORTCUTS(EACH)                                                                            \
-    EACH(SSLObject, read, sb_native_read, 1, 2, 0)                                                 \
-    EACH(SSLObject, write, put, 1, 1, 0)                                                           \
-    EACH(SSLObject, do_handshake, shake, 0, 0, 0)                                                  \
-    EACH(SSLSocket, read, sb_native_read, 1, 2, 1)                                                 \
-    EACH(SSLSocket, write, put, 1, 1, 0)                                                           \
-    EACH(SSLSocket, recv, sb_native_read, 1, 1, 1)                                                 \
-    EACH(SSLSocket, recv_into, receive_into, 1, 1, 1)                                              \
-    EACH(SSLSocket, send, put, 1, 1, 0)                                                            \
-    EACH(SSLSocket, sendall, send_all, 1, 1, 0)
+    EACH(_SSLContext, _wrap_bio, wrap_bio, NULL, 4, 4, 0)                                          \
+    EACH(SSLObject, read, take, sb_native_read, 1, 2, 0)                                           \
+    EACH(SSLObject, write, take, put, 1, 1, 0)                                                     \
+    EACH(SSLObject, do_handshake, take, shake, 0, 0, 0)                                            \
+    EACH(SSLSocket, read, take, sb_native_read, 1, 2, 1)                                           \
+    EACH(SSLSocket, write, take, put, 1, 1, 0)                                                     \
+    EACH(SSLSocket, recv, take, sb_native_read, 1, 1, 1)                                           \
+    EACH(SSLSocket, recv_into, take, receive_into, 1, 1, 1)                                        \
+    EACH(SSLSocket, send, take, put, 1, 1, 0)                                                      \
+    EACH(SSLSocket, sendall, take, send_all, 1, 1, 0)
 
-#define DEFINE(cls, method, call, least, most, of_socket)                                             \
+#define DEFINE(cls, method, by, call, least, most, of_socket)                                         \
     static PyObject *cls##_##method(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);           \
     static shortcut on_##cls##_##method = {                                                           \
         call,                                                                                         \
@@ -161,11 +182,12 @@ take(const shortcut *self, PyObject *object, PyObject *const *args, Py_ssize_t n
     static PyObject *cls##_##method(PyObject *self, PyObject *const *args, Py_ssize_t n,              \
                                     PyObject *names)                                                  \
     {                                                                                                 \
-        return take(&on_##cls##_##method, self, args, n, names);                                      \
+        return by(&on_##cls##_##method, self, args, n, names);                                        \
     }
 SHORTCUTS(DEFINE)
 
-#define PLACE(cls, method, call, least, most, of_socket) {#cls "." #method, &on_##cls##_##method},
+#define PLACE(cls, method, by, call, least, most, of_socket)                                       \
+    {#cls "." #method, &on_##cls##_##method},
 static const struct place {
     const char *name;
     shortcut *shortcut;
@@ -208,7 +230,9 @@ sb_native_shortcut(PyObject *module, PyObject *args)
     if ((made = find(name)) == NULL)
         return PyErr_Format(PyExc_ValueError, "there is no shortcut for %s", name);
     if (connection_type == NULL) {
-        if ((name_of_connection = PyUnicode_InternFromString("_sslobj")) == NULL)
+        if ((name_of_connection = PyUnicode_InternFromString("_sslobj")) == NULL ||
+            (name_of_owner = PyUnicode_InternFromString("owner")) == NULL ||
+            (name_of_session = PyUnicode_InternFromString("session")) == NULL)
             return NULL;
         Py_INCREF(ragged_eof = eof);
         Py_INCREF(connection_type = connection);
