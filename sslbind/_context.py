@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from . import _enums, _ssl
-from ._ctx import make_context
+from ._ctx import MADE_IN_C, make_context
 from ._enums import (
     PROTOCOL_TLS,
     Options,
@@ -25,7 +25,6 @@ from ._enums import (
     _ASN1Object,
     _SSLMethod,
 )
-from ._ffi import native
 from ._green import wrap_green
 from ._host import host_asn1, host_context
 from ._object import SSLObject, _warn_npn
@@ -146,7 +145,7 @@ class SSLContext(_Base):
         context: SSLContext = make_context(cls, protocol)
         return context
 
-    if not TYPE_CHECKING and native is not None:  # as in the class below
+    if not TYPE_CHECKING and MADE_IN_C:  # as in the class below
         _c_make = classmethod(__new__)
         del __new__
 

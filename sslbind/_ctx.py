@@ -76,6 +76,8 @@ _VERSIONS = {
     _constants.PROTO_TLSv1_3: "TLSv1_3",
 }
 _DEPRECATED_VERSIONS = ("SSLv3", "TLSv1", "TLSv1_1")
+#: Does context.c make the usual contexts alone? Those of Python 3.9 want something set in each.
+MADE_IN_C = native is not None and MODERN_DEFAULTS
 _OP_NO_VERSION = 0
 for _name in ("OP_NO_SSLv2", "OP_NO_SSLv3", *(f"OP_NO_{v}" for v in list(_VERSIONS.values())[1:])):
     _OP_NO_VERSION |= NUMBERS.get(_name, 0)
@@ -136,7 +138,7 @@ class _InitialCiphers:
 
     def _settle(self) -> None:
         """From now on C makes the usual contexts alone."""
-        if native is not None and MODERN_DEFAULTS:
+        if MADE_IN_C:
             native.make_usually(self.spelled_out, _constants.MINIMUM_VERSION)
 
     def examine(self, protocol: Any) -> tuple[int, bytes | None]:
@@ -212,7 +214,7 @@ class _SSLContext(Context):
             lib.sb_ctx_set_options(self._c_ctx, options)
         return self  # type: ignore[no-any-return]
 
-    if not TYPE_CHECKING and native is not None:  # C makes the usual ones, and leaves it the rest
+    if not TYPE_CHECKING and MADE_IN_C:  # C makes the usual ones, and leaves it the rest
         _c_make = classmethod(__new__)
         del __new__
 
@@ -771,5 +773,5 @@ _SSLContext.__module__ = "_ssl"
 
 #: ``_SSLContext.__new__``, of which C would come back to a class that has one of its own.
 make_context: Callable[..., Any] = (
-    _SSLContext.__new__ if native is None else vars(_SSLContext)["_c_make"].__func__
+    vars(_SSLContext)["_c_make"].__func__ if MADE_IN_C else _SSLContext.__new__
 )
