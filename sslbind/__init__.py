@@ -158,15 +158,6 @@ if TYPE_CHECKING:
     from ._install import InstallWarning as InstallWarning
     from ._install import install as install
     from ._install import uninstall as uninstall
-    from ._legacy import (
-        RAND_egd,
-        _dnsname_match,
-        _inet_paton,
-        _ipaddress_match,
-        match_hostname,
-        sslwrap_simple,
-        wrap_socket,
-    )
     from ._version import __version__ as __version__
 
 # Few programs use these; they are imported when one does (PEP 562).
@@ -188,15 +179,26 @@ _LATER = {
     "wrap_socket": f"{__name__}._legacy",
 }
 
-if sys.version_info < (3, 12):
+if TYPE_CHECKING or sys.version_info < (3, 12):
     # The interpreter's own has them, so they must be at hand even in a chroot.
-    from . import _legacy
+    from ._legacy import (
+        RAND_egd,
+        _dnsname_match,
+        _inet_paton,
+        _ipaddress_match,
+        match_hostname,
+        sslwrap_simple,
+        wrap_socket,
+    )
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    __import__(_LATER[name])
+    try:
+        __import__(_LATER[name])
+    except ImportError as exc:  # in a chroot, and whoever asks may not want it
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r} here") from exc
     value = globals()[name] = getattr(sys.modules[_LATER[name]], name)
     return value
 

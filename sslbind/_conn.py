@@ -465,5 +465,5 @@ def shorten(cls: type[Any], **signatures: str) -> None:
     for name, signature in signatures.items():
         method = vars(cls)[name]
         text = f"{name}{signature}\n--\n\n{method.__doc__}"
-        parts = cls, method.__qualname__, method, text, _SSLSocket, _errors.SSLEOFError
-        setattr(cls, name, native.shortcut(*parts))
+        parts = _SSLSocket, _errors.SSLEOFError, _environment
+        setattr(cls, name, native.shortcut(cls, method.__qualname__, method, text, *parts))

@@ -230,13 +230,11 @@ class SSLContext(_Base):
                 others: as `wrap_socket`.
         Raises: ValueError: the arguments contradict each other.
         """
-        if server_hostname is not None:
-            server_hostname = self._encode_hostname(server_hostname)
         return self.sslobject_class._create(
             incoming,
             outgoing,
             server_side=server_side,
-            server_hostname=server_hostname,
+            server_hostname=self._encode_hostname(server_hostname),
             session=session,
             context=self,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
 import sys
 import warnings
@@ -90,13 +91,15 @@ def _deprecated(what: str, stacklevel: int) -> None:
 
 
 def _integer(value: Any) -> int:
-    if not hasattr(type(value), "__index__"):
-        raise TypeError(f"{type(value).__name__!r} object cannot be interpreted as an integer")
-    return int(value.__index__())
+    if not isinstance(value, int):
+        if not hasattr(type(value), "__index__"):
+            raise TypeError(f"{type(value).__name__!r} object cannot be interpreted as an integer")
+        value = operator.index(value)
+    return int.__add__(value, 0)  # whatever a subclass of int says of itself
 
 
 def _c_int(value: Any) -> int:
-    number = int(value) if isinstance(value, int) else _integer(value)
+    number = _integer(value)
     if not -0x80000000 <= number <= 0x7FFFFFFF:
         raise OverflowError("signed integer is out of range for a C int")
     return number
@@ -150,7 +153,6 @@ class _InitialCiphers:
 
     def learn(self, context: _SSLContext) -> None:
         """Take the names from a context that was made by the rules."""
-        self.pending = False
         names = [
             cipher["name"]
             for cipher in _SSLContext.get_ciphers(context)
@@ -160,6 +162,7 @@ class _InitialCiphers:
         level = [first] if first.startswith(b"@SECLEVEL=") else []
         self.spelled_out = b":".join([*level, *(name.encode() for name in names)])
         self._settle()
+        self.pending = False
 
 
 def _explain(number: int, ciphers: bytes | None) -> None:

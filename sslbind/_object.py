@@ -124,8 +124,8 @@ class SSLObject:
         self._sslobj = context._wrap_bio(
             incoming,
             outgoing,
-            server_side,
-            server_hostname,
+            server_side=server_side,
+            server_hostname=server_hostname,
             owner=self,
             session=session,
         )

@@ -8,6 +8,7 @@ import pickle
 import ssl
 import sys
 import warnings
+from unittest import mock
 
 import pytest
 from links import client_context, memory_pair, pin, server_context, shake_memory, shaken_pair
@@ -15,6 +16,7 @@ from outcomes import PYPY, outcome
 from pki import HOST
 
 import sslbind
+from sslbind import _ctx
 
 SAME_OPENSSL = ssl.OPENSSL_VERSION_INFO[:4] == sslbind.OPENSSL_VERSION_INFO[:4]
 SETTINGS = (
@@ -34,7 +36,12 @@ SETTINGS = (
 
 
 class Odd(int):
-    """A number that passes for others, as far as a dict can tell."""
+    """A number that passes for others, by all that it says of itself."""
+
+    def __int__(self):
+        return 17
+
+    __index__ = __int__
 
     def __hash__(self):
         return 17
@@ -45,7 +52,7 @@ class Odd(int):
 
 @pytest.mark.parametrize("number", (16, 17, 2, 99))
 def test_a_protocol_is_a_number(mod, number):
-    """What a number of somebody's own class says of its hash and equality plays no part."""
+    """What a number of somebody's own class says of itself plays no part."""
     told = []
     for protocol in (number, Odd(number)):
         with warnings.catch_warnings(record=True) as caught:
@@ -53,6 +60,16 @@ def test_a_protocol_is_a_number(mod, number):
             told.append(outcome(lambda: int(mod.SSLContext(protocol).protocol)))  # noqa: B023
         told.append([str(warning.message) for warning in caught])
     assert told[:2] == told[2:]
+
+
+def test_interrupted_before_the_ciphers_are_known():
+    """Then the next context looks which they are."""
+    ciphers = _ctx._InitialCiphers("HIGH")
+    context = sslbind.SSLContext(sslbind.PROTOCOL_TLS_SERVER)
+    with mock.patch.object(_ctx._SSLContext, "get_ciphers", side_effect=KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            ciphers.learn(context)
+    assert ciphers.pending
 
 
 def test_what_openssl_lacks_is_not_deprecated(mod):

@@ -181,6 +181,24 @@ def test_connection_without_python(pki, side):
             assert (tls.server_side, tls.server_hostname) == (side, name)
 
 
+def test_own_wrap_bio(pki):
+    """A subclass may have its own of what connections are made by, called as in the stdlib."""
+
+    class Keywords(sslbind.SSLContext):
+        def _wrap_bio(self, incoming, outgoing, *, server_side, server_hostname, **options):
+            assert not server_side
+            name = server_hostname + ".example"
+            return super()._wrap_bio(incoming, outgoing, server_side, name, **options)
+
+        def _encode_hostname(self, hostname):
+            return hostname or "b"
+
+    context = Keywords(sslbind.PROTOCOL_TLS_CLIENT)
+    for name, wrapped in (("a", "a.example"), (None, "b.example")):
+        tls = context.wrap_bio(sslbind.MemoryBIO(), sslbind.MemoryBIO(), server_hostname=name)
+        assert tls.server_hostname == wrapped
+
+
 NAMES = (
     *(None, "a.example", "127.0.0.1", "::1", "", ".example", "a\0b", "\0", "b\xfccher.example"),
     *("\udc80", b"a.example", b"", b".a", bytearray(b"a.example"), 1, Text("a.example"), Text("")),

@@ -11,6 +11,7 @@ import enum
 import inspect
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,11 @@ def test_all_versions_are_held_against_us():
     for case in entries():
         counted[case.values[0]] += 1
     assert counted == {"2.7.18": 116, "3.9": 259, "3.11": 267, "3.13": 266, "3.15": 274}
+
+
+def test_what_cannot_be_loaded_is_not_there(monkeypatch):
+    """Names that are loaded when asked for are none in a chroot, as far as hasattr() can tell."""
+    assert sslbind.closing
+    monkeypatch.delattr(sslbind, "closing")
+    monkeypatch.setitem(sys.modules, "contextlib", None)
+    assert not hasattr(sslbind, "closing")

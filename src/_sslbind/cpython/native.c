@@ -46,7 +46,7 @@ typedef PyObject *array_fn(PyObject *self, PyObject *const *args, Py_ssize_t n);
 typedef PyObject *object_fn(PyObject *self, PyObject *object);
 
 /* What each interpreter of a process has for itself; never freed, as its modules hardly are. */
-typedef struct environment {
+struct environment {
     PyTypeObject *context; /* our classes of these names */
     PyTypeObject *memory;
     PyObject *session;
@@ -63,7 +63,7 @@ typedef struct environment {
     object_fn *bio_write;
     PyObject *eof; /* the name of a property */
     Py_ssize_t size_max; /* of a read */
-} environment;
+};
 
 typedef struct operations {
     PyObject base;
@@ -82,7 +82,6 @@ typedef struct operations {
     int fills; /* large reads that are still expected to fill more than half of what they ask for */
 } operations;
 
-static environment *first_environment; /* for what has no data of its own */
 static char *scratch[KEPT];
 static int n_scratch;
 
@@ -1374,11 +1373,9 @@ is_ours(PyObject *buffer, const environment *env)
 }
 
 PyObject *
-sb_native_wrap(PyObject *cls, PyObject *context, PyObject *const *args, PyObject *owner,
-               PyObject *session)
+sb_native_wrap(PyObject *cls, environment *env, PyObject *context, PyObject *const *args)
 {
-    environment *env = first_environment;
-    PyObject *host = NULL, *connection;
+    PyObject *host = NULL, *connection, *session = args[5];
     opening with = {0};
 
     with.server_side = args[2] == Py_True;
@@ -1395,7 +1392,7 @@ sb_native_wrap(PyObject *cls, PyObject *context, PyObject *const *args, PyObject
     with.hostname = args[3];
     with.fd = -1;
     with.context = context;
-    with.owner = owner;
+    with.owner = args[4];
     with.incoming = args[0];
     with.outgoing = args[1];
     with.sock = with.pump = Py_None;
@@ -1566,8 +1563,6 @@ make_environment(PyObject *module, PyObject *args)
     Py_INCREF(env->no_socket);
     Py_INCREF(env->want_read);
     Py_INCREF(env->bio);
-    if (first_environment == NULL)
-        first_environment = env;
     return PyCapsule_New(env, NULL, NULL);
 }
 

@@ -18,10 +18,10 @@ PyObject *sb_native_write(PyObject *connection, PyObject *data);
 PyObject *sb_native_send_all(PyObject *connection, PyObject *data);
 PyObject *sb_native_do_handshake(PyObject *connection);
 
-/* native.c: a connection of this class over two memory buffers, of the first four arguments of
- * _wrap_bio(). None: that needs a closer look, or OpenSSL refused. */
-PyObject *sb_native_wrap(PyObject *cls, PyObject *context, PyObject *const *args, PyObject *owner,
-                         PyObject *session);
+/* native.c: a connection of this class over two memory buffers, by the six arguments of
+ * _wrap_bio(). None: they need a closer look, or OpenSSL refused. */
+typedef struct environment environment;
+PyObject *sb_native_wrap(PyObject *cls, environment *env, PyObject *context, PyObject *const *args);
 
 /* context.c: a class, and a function of the module: of (ciphers as bytes or None, least version),
  * what contexts are to be made with from now on. The third returns NULL, and raises, for what is no
